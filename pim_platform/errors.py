@@ -1,0 +1,161 @@
+"""Every exception the platform raises on purpose, in one tree.
+
+::
+
+    PimError                      code, message, fix, place; terminal unless said otherwise
+    ├── BadInput                  the user can mend it; CLI exit 2, HTTP 422
+    │   ├── UnreadableFile        empty, header only, binary, undecodable, no SKU column
+    │   ├── InvalidMapping        unknown field, two columns in one single-valued field, no SKU
+    │   ├── InvalidSchema         unknown type, bad or duplicate field name
+    │   └── InvalidRequest        any other argument that cannot be right
+    ├── NotFound                  tenant, job, product, source unknown *to this caller*; exit 2, HTTP 404
+    ├── Conflict                  the state does not allow it (confirm twice ...); exit 2, HTTP 409
+    ├── Unauthorized              no or unknown credential; HTTP 401
+    ├── Forbidden                 the role does not allow it; HTTP 403
+    ├── Misconfigured             settings, versions, ports, roles; exit 2, HTTP 503
+    ├── JobCancelled              the person asked for it; exit 1
+    ├── LedgerUnbalanced          rows were lost or counted twice: the run fails; exit 1, HTTP 500
+    ├── EnginesDisagree           PostgreSQL and ClickHouse hold different rows; exit 1, HTTP 500
+    └── TransientError            trying again may help; HTTP 503
+        ├── EngineUnavailable     a server does not answer
+        └── TenantBusy            another writer holds the tenant's lock; HTTP 409 with Retry-After
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class PimError(Exception):
+    """Base of the tree.
+
+    ``message`` says what is wrong and where, ``fix`` what to do about it; ``place`` holds the same
+    facts for machines (any of ``file, row, column, value, expected``). ``code`` is stable.
+    """
+
+    code = "error"
+    transient = False
+    exit_code = 1
+    http_status = 500
+
+    def __init__(self, message: str, *, fix: str = "", code: str | None = None, **place: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+        self.place = {key: value for key, value in place.items() if value is not None}
+        if code is not None:
+            self.code = code
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.fix}".strip()
+
+
+class BadInput(PimError):
+    """What the user gave cannot be used; the message names the place and the fix."""
+
+    code = "bad_input"
+    exit_code = 2
+    http_status = 422
+
+
+class UnreadableFile(BadInput):
+    """The file as a whole cannot become product rows."""
+
+    code = "unreadable_file"
+
+
+class InvalidMapping(BadInput):
+    """The confirmed mapping cannot be applied."""
+
+    code = "invalid_mapping"
+
+
+class InvalidSchema(BadInput):
+    """The product schema is not a valid field vocabulary."""
+
+    code = "invalid_schema"
+
+
+class InvalidRequest(BadInput):
+    """An argument is out of its range or of the wrong kind."""
+
+    code = "invalid_request"
+
+
+class NotFound(PimError):
+    """There is no such thing for this caller; another tenant's thing looks exactly the same."""
+
+    code = "not_found"
+    exit_code = 2
+    http_status = 404
+
+
+class Conflict(PimError):
+    """The present state does not allow the request."""
+
+    code = "conflict"
+    exit_code = 2
+    http_status = 409
+
+
+class Unauthorized(PimError):
+    """No credential, or one that is unknown, expired or revoked."""
+
+    code = "unauthorized"
+    exit_code = 2
+    http_status = 401
+
+
+class Forbidden(PimError):
+    """The caller's role does not include this."""
+
+    code = "forbidden"
+    exit_code = 2
+    http_status = 403
+
+
+class Misconfigured(PimError):
+    """Settings, server versions, ports or roles do not allow a start."""
+
+    code = "misconfigured"
+    exit_code = 2
+    http_status = 503
+
+
+class JobCancelled(PimError):
+    """The job was cancelled while it ran."""
+
+    code = "cancelled"
+
+
+class LedgerUnbalanced(PimError):
+    """read != created + updated + unchanged + rejected + superseded + merged (design D4)."""
+
+    code = "ledger_unbalanced"
+
+
+class EnginesDisagree(PimError):
+    """The row checksums of PostgreSQL and ClickHouse differ after publishing (design D10)."""
+
+    code = "engines_disagree"
+
+
+class TransientError(PimError):
+    """Nothing is wrong with the request; the same call may succeed later."""
+
+    code = "transient"
+    transient = True
+    http_status = 503
+
+
+class EngineUnavailable(TransientError):
+    """A server did not answer."""
+
+    code = "engine_unavailable"
+
+
+class TenantBusy(TransientError):
+    """Another writer holds the tenant's catalogue lock (design D7)."""
+
+    code = "tenant_busy"
+    http_status = 409

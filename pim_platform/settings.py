@@ -1,0 +1,62 @@
+"""Every knob of the platform, read from ``PIM_*`` environment variables (twelve-factor).
+
+Nothing else reads the environment. Where no URL is given, the part is the embedded one of
+``PIM_HOME`` (see :mod:`pim_platform.storage.endpoints`).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Settings of one installation. An unknown ``PIM_*`` value of the wrong type is refused at start."""
+
+    model_config = SettingsConfigDict(env_prefix="PIM_", extra="ignore", frozen=True)
+
+    home: Path = Field(Path(".pim"), description="Folder that holds the state of the one-machine stack.")
+    host: str = Field("127.0.0.1", description="Address that the API, the UI and Dagster's web server bind to.")
+    port: int = Field(8420, ge=1, le=65529, description="Port of the API; UI, Dagster and the engines follow.")
+
+    postgres_url: SecretStr | None = Field(
+        None, description="PostgreSQL 18+ administrator, `postgresql://user:password@host/database`; unset: embedded."
+    )
+    postgres_app_url: SecretStr | None = Field(None, description="Application role, where `pim migrate` may not make it.")
+    postgres_ddl_url: SecretStr | None = Field(None, description="Role that owns the typed views, likewise.")
+    dagster_postgres_url: SecretStr | None = Field(None, description="Database of Dagster's storage, likewise.")
+    clickhouse_url: SecretStr | None = Field(None, description="`http(s)://user:password@host:port`; unset: embedded.")
+    object_store_url: str | None = Field(
+        None, description="`file:///folder` or `s3://bucket/prefix`; unset: the folder `objects` of the home."
+    )
+    object_store_endpoint: str | None = Field(None, description="Endpoint of an S3-compatible store.")
+    object_store_region: str = Field("us-east-1", description="Region of the S3 bucket.")
+    object_store_access_key_id: SecretStr | None = Field(None, description="S3 key id; unset: the usual AWS chain.")
+    object_store_secret_access_key: SecretStr | None = Field(None, description="S3 secret key.")
+
+    stage_batch_rows: int = Field(65_536, ge=100, description="Rows read, mapped and validated at a time.")
+    hold_removed_share: float = Field(0.2, ge=0, le=1, description="Absent-row guard: above this share a job is held.")
+    lock_timeout_seconds: float = Field(5.0, gt=0, description="How long an API writer waits for a tenant's lock (D7).")
+    lease_heartbeat_seconds: float = Field(5.0, gt=0, description="How often a running attempt renews its lease (D19).")
+    lease_timeout_seconds: float = Field(60.0, gt=0, description="Age of a lease after which its run counts as dead (D19).")
+    max_attempts: int = Field(5, ge=1, description="Attempts of one job before it is failed for good.")
+    max_upload_bytes: int = Field(4 * 1024**3, ge=1, description="Largest file the API accepts, in bytes.")
+    clickhouse_query_seconds: float = Field(60.0, gt=0, description="Time limit of one query in the embedded ClickHouse.")
+    clickhouse_query_memory: int = Field(2 * 1024**3, ge=1, description="Memory limit of one such query, in bytes.")
+    clickhouse_connections: int = Field(4, ge=1, description="Connections of the embedded ClickHouse's pool.")
+    sensor_interval_seconds: int = Field(5, ge=1, description="How often inbox and jobs are looked at.")
+    api_workers: int = Field(1, ge=1, description="Processes of the API.")
+
+    @property
+    def home_path(self) -> Path:
+        """The home as an absolute path."""
+        return self.home.expanduser().absolute()
+
+
+@cache
+def get_settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()
