@@ -1,0 +1,50 @@
+"""ClickHouse: one client, whether the server is the embedded one or a cluster."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from pim_platform.errors import EngineUnavailable
+from pim_platform.settings import Settings
+from pim_platform.storage.endpoints import Endpoints, without_password
+
+_CONNECT_SECONDS = 10
+_ANSWER_SECONDS = 600
+
+
+def clickhouse_client(settings: Settings) -> Client:
+    """A client of this installation's ClickHouse, shared by the process; safe for threads (no session id).
+
+    Raises EngineUnavailable where it does not answer.
+    """
+    return _client(Endpoints.of(settings).clickhouse_url)
+
+
+@cache
+def _client(url: str) -> Client:
+    try:
+        return clickhouse_connect.get_client(
+            dsn=url,
+            autogenerate_session_id=False,
+            connect_timeout=_CONNECT_SECONDS,
+            send_receive_timeout=_ANSWER_SECONDS,
+        )
+    except (ClickHouseError, OSError) as error:
+        raise EngineUnavailable(
+            f"ClickHouse does not answer at {without_password(url)}.",
+            fix="Start it (`pim up`) or correct PIM_CLICKHOUSE_URL.",
+        ) from error
+
+
+def forget_clients() -> None:
+    """Drop the clients of this process (after its servers stopped)."""
+    _client.cache_clear()
+
+
+def quote_identifier(name: str) -> str:
+    """``name`` as a ClickHouse identifier."""
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"

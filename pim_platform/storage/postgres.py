@@ -1,0 +1,97 @@
+"""PostgreSQL: engines per role and the session that is bound to one tenant.
+
+The tenant is bound where a transaction begins (``set_config(..., true)``), so a pooled connection
+never carries it further: a session-level setting was seen to survive the pool (design D14).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session, SessionTransaction
+
+from pim_platform.errors import EngineUnavailable
+from pim_platform.settings import Settings
+from pim_platform.storage.endpoints import Endpoints, without_password
+
+_POOL_SIZE = 10
+_POOL_OVERFLOW = 20
+_CONNECT_SECONDS = 10
+
+_engines: dict[str, Engine] = {}
+_guard = threading.Lock()
+
+
+def engine_of(url: str) -> Engine:
+    """The pooled engine for a plain ``postgresql://`` URL, one per process and URL."""
+    with _guard:
+        if url not in _engines:
+            _engines[url] = create_engine(
+                url.replace("postgresql://", "postgresql+psycopg://", 1),
+                pool_size=_POOL_SIZE,
+                max_overflow=_POOL_OVERFLOW,
+                pool_pre_ping=True,
+                connect_args={"connect_timeout": _CONNECT_SECONDS, "options": "-c search_path=pim,public -c timezone=UTC"},
+            )
+        return _engines[url]
+
+
+def app_engine(settings: Settings) -> Engine:
+    """The engine of the application role."""
+    return engine_of(Endpoints.of(settings).app_url)
+
+
+def dispose_engines() -> None:
+    """Close every pooled connection of this process (before its servers stop)."""
+    with _guard:
+        for engine in _engines.values():
+            engine.dispose()
+        _engines.clear()
+
+
+@contextmanager
+def tenant_session(engine: Engine, tenant_id: UUID) -> Iterator[Session]:
+    """A session whose every transaction sees the rows of ``tenant_id`` only; commits at the end.
+
+    Raises EngineUnavailable where the server does not answer.
+    """
+    with Session(engine, expire_on_commit=False, info={"tenant_id": tenant_id}) as session:
+        try:
+            with session.begin():
+                yield session
+        except OperationalError as error:
+            if error.connection_invalidated or isinstance(error.orig, psycopg.OperationalError) and not error.orig.sqlstate:
+                raise EngineUnavailable(
+                    f"PostgreSQL does not answer at {without_password(str(engine.url))}.",
+                    fix="Start it (`pim up`) or correct PIM_POSTGRES_URL.",
+                ) from error
+            raise
+
+
+@event.listens_for(Session, "after_begin")
+def _bind_tenant(session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
+    tenant_id = session.info.get("tenant_id")
+    if tenant_id is not None:
+        connection.execute(text("SELECT set_config('app.current_tenant_id', :tenant, true)"), {"tenant": str(tenant_id)})
+
+
+@contextmanager
+def anonymous_session(engine: Engine) -> Iterator[Session]:
+    """A session bound to no tenant: it sees no tenant's rows and may only call the definer's functions."""
+    with Session(engine, expire_on_commit=False) as session, session.begin():
+        yield session
+
+
+def driver_connection(session: Session) -> psycopg.Connection[Any]:
+    """The psycopg connection under a session, inside its transaction: for COPY and long SQL."""
+    raw = session.connection().connection.driver_connection
+    assert isinstance(raw, psycopg.Connection)
+    return raw
