@@ -1,0 +1,101 @@
+"""How a delimited text file is written: one frozen value, detected once, shown, overridable.
+
+The same :class:`Dialect` drives preview and import alike, so what a person saw is what is read.
+Detection looks at the head of the file and at samples spread over it; it never reads a large file
+whole. Other formats (XLSX, JSON, XML) will get their own ``format`` value here.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pim_platform.errors import UnreadableFile
+from pim_platform.intake.readers import sniff
+from pim_platform.intake.readers.source import Sample, take_sample
+
+
+class Dialect(BaseModel):
+    """How to read one file. Change it with ``model_copy(update=...)``; it travels as JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["csv"] = "csv"
+    compression: Literal["none", "gzip"] = "none"
+    encoding: str = Field("utf-8", description="Python codec name; a byte order mark is always removed.")
+    delimiter: str = Field(",", min_length=1, max_length=1, pattern=r"^[\x01-\x7f]$")
+    quote: str | None = Field('"', description="None: quotes are ordinary characters.", pattern=r"^[\x01-\x7f]$")
+    escape: str | None = Field(None, description="Escape character; None: a quote is doubled.", pattern=r"^[\x01-\x7f]$")
+    line_end: Literal["\n", "\r"] = Field("\n", description="What ends a record; CRLF counts as LF.")
+    header_row: int | None = Field(0, ge=0, description="0-based record that holds the headers; None: no header.")
+    width: int = Field(0, ge=0, description="Columns; 0: as many as the first record has.")
+    decimal: Literal[".", ","] | None = Field(None, description="Decimal sign where a column itself does not tell.")
+
+
+def detect_dialect(path: Path, *, filename: str | None = None) -> Dialect:
+    """Find out how ``path`` is written; ``filename`` is the user's name for it, used in messages.
+
+    Raises :class:`UnreadableFile` with code ``empty_file``, ``header_only``, ``not_text`` or
+    ``unsupported_format``.
+    """
+    name = filename or Path(path).name
+    sample = take_sample(Path(path), name)
+    return dialect_of_sample(sample, name)
+
+
+def dialect_of_sample(sample: Sample, name: str) -> Dialect:
+    """The dialect of a sample already taken (see :func:`detect_dialect` for what it raises)."""
+    if not sample.head.strip(b"\x00\xef\xbb\xbf\xff\xfe \t\r\n"):
+        raise UnreadableFile(
+            f"{name} is empty: it holds no records.",
+            fix="Upload a file with a header line and at least one product line.", code="empty_file",
+            file=name, expected="a header line and product lines",
+        )  # fmt: skip
+    sniff.refuse_binary(sample.head, name)
+    encoding = sniff.detect_encoding(sample)
+    text = sniff.decode_head(sample.head, encoding, complete=sample.complete)
+    sniff.refuse_other_formats(text, name)
+    line_end: Literal["\n", "\r"] = "\r" if "\n" not in text and "\r" in text else "\n"
+    shape = sniff.detect_shape(text, line_end, complete=sample.complete)
+    header_row = sniff.detect_header(shape.records)
+    filled = [record for record in shape.records if any(cell.strip() for cell in record)]
+    if header_row is not None and len(filled) < 2 and sample.complete:
+        headers = ", ".join(repr(cell.strip()) for cell in filled[0][:12]) if filled else ""
+        raise UnreadableFile(
+            f"{name} holds a header line ({headers}) but no records.",
+            fix="Add at least one product line below the header.", code="header_only",
+            file=name, expected="product lines below the header",
+        )  # fmt: skip
+    width = len(filled[0]) if header_row is not None and filled else max(map(len, filled), default=0)
+    return Dialect(
+        compression="gzip" if sample.gzip else "none",
+        encoding=encoding,
+        delimiter=shape.delimiter,
+        quote=shape.quote,
+        escape=shape.escape,
+        line_end=line_end,
+        header_row=header_row,
+        width=width,
+        decimal=_decimal_sign(filled[1:] if header_row is not None else filled),
+    )
+
+
+def _decimal_sign(records: list[list[str]]) -> Literal[".", ","] | None:
+    """The decimal sign that the file's unambiguous numbers vote for, None where none votes.
+
+    ``12,5`` and ``1.234,56`` are votes for the comma; ``1,234`` could be either and has no vote.
+    """
+    comma = point = 0
+    for record in records:
+        for cell in record:
+            if not cell or len(cell) > 24 or not any(c.isdigit() for c in cell):
+                continue
+            tail = re.search(r"\d([.,])(\d{1,2}|\d{4,})\D{0,4}$", cell)
+            if tail and re.fullmatch(r"[^\w]*(?:[A-Za-z]{1,3})?\s*[\d.,\s'\u00a0\u202f]+\D{0,4}", cell):
+                comma, point = comma + (tail[1] == ","), point + (tail[1] == ".")
+    if comma == point:
+        return None
+    return "," if comma > point else "."

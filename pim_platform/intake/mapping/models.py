@@ -1,0 +1,207 @@
+"""The confirmed meaning of a file's columns, as frozen values that travel as JSON.
+
+The index of a column is its identity; its header is what people see. A mapping knows nothing of
+the dialect, so it fits the next delivery even where delimiter or encoding changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Iterable, Mapping as AbstractMapping, Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pim_platform.catalog.schema import PRODUCT_COLUMNS, FieldType, ProductSchema, SchemaField
+from pim_platform.errors import InvalidMapping
+
+#: Core meanings a column can have besides "attribute" (a field of the tenant's own) and "ignore".
+CANONICAL_TARGETS: tuple[str, ...] = (
+    "sku", "name", "description", "price", "compare_at_price", "cost", "currency", "brand", "manufacturer",
+    "category", "tags", "gtin", "mpn", "weight", "weight_unit", "dimensions", "color", "size", "material",
+    "image_url", "url", "stock_quantity", "status", "seo_title", "seo_description", "variant_group",
+    "option_name", "option_value",
+)  # fmt: skip
+
+#: Field types whose value is a list, so that several columns may feed one field.
+MULTI_VALUED_TYPES = frozenset({"array", "multi_price"})
+
+#: Types of the product's own columns, which no schema describes.
+PRODUCT_COLUMN_TYPES: dict[str, FieldType] = {
+    "sku": "string", "name": "string", "active": "boolean", "kind": "string", "variant_group": "string",
+}  # fmt: skip
+
+
+class ColumnMapping(BaseModel):
+    """What one source column means and where it goes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str = Field(description="Header text, trimmed; empty where the file has none.")
+    index: int = Field(ge=0, description="0-based position of the column: its identity.")
+    target: str = Field("attribute", description="A canonical target, `attribute` or `ignore`.")
+    field: str | None = Field(None, description="Schema field (or product column) it writes; None = ignored.")
+    type: FieldType = "string"
+    confidence: float = Field(0.0, ge=0, le=1)
+    auto: bool = Field(False, description="Sure enough that no person needs to look.")
+    reason: str = ""
+    locale: str | None = None
+    currency: str | None = Field(None, description="ISO 4217, where header or file says it.")
+    unit: str | None = Field(None, description="Unit of measure written in the header or behind every number.")
+    separator: str | None = Field(None, description="What separates the entries of one cell of a list.")
+    decimal: Literal[".", ","] | None = Field(None, description="Decimal sign of this column's numbers.")
+    component: str | None = Field(None, description="length, width, height or depth of dimensions.")
+    option: int | None = Field(None, description="Number of the option for option_name and option_value.")
+    on_empty: Literal["keep", "clear"] = Field("keep", description="What an empty cell does to a stored value (D3).")
+
+    @property
+    def ignored(self) -> bool:
+        """Whether the column is left out of the import."""
+        return self.target == "ignore" or self.field is None
+
+
+class Mapping(BaseModel):
+    """The meaning of every column of one kind of file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    columns: tuple[ColumnMapping, ...]
+
+    @property
+    def active_columns(self) -> tuple[ColumnMapping, ...]:
+        """The columns that write something, in file order."""
+        return tuple(sorted((c for c in self.columns if not c.ignored), key=lambda c: c.index))
+
+    @property
+    def headers(self) -> list[str]:
+        """The headers by index; gaps are empty."""
+        known = {column.index: column.source for column in self.columns}
+        return [known.get(index, "") for index in range(max(known, default=-1) + 1)]
+
+    def column_of(self, field: str) -> ColumnMapping | None:
+        """The first column that writes ``field``, or None."""
+        return next((column for column in self.active_columns if column.field == field), None)
+
+    def flat(self) -> dict[str, str]:
+        """``{header: field}`` of what is imported; the first of equal headers wins (see ``columns`` for all)."""
+        result: dict[str, str] = {}
+        for column in self.active_columns:
+            result.setdefault(column.source, str(column.field))
+        return result
+
+    def fits(self, headers: Sequence[str]) -> bool:
+        """Whether a file with these headers has exactly the columns this mapping was made for."""
+        return header_fingerprint(self.headers) == header_fingerprint(headers)
+
+    def digest(self, salt: str = "") -> str:
+        """Hex SHA-256 of everything that changes the imported values (not of confidence or reasons)."""
+        told = {"source", "target", "confidence", "auto", "reason"}
+        parts = [column.model_dump_json(exclude=told) for column in self.active_columns]
+        return hashlib.sha256("\n".join([salt, *parts]).encode()).hexdigest()
+
+
+def header_fingerprint(headers: Iterable[str]) -> str:
+    """SHA-256 hex of the headers after NFKC, trim and case folding: equal for files of one layout."""
+    normal = (unicodedata.normalize("NFKC", h).replace("\ufeff", "").strip().casefold() for h in headers)
+    return hashlib.sha256("\x1f".join(normal).encode()).hexdigest()
+
+
+def validate(
+    mapping: Mapping, schema: ProductSchema, headers: Sequence[str], proposed: Iterable[SchemaField] = ()
+) -> None:
+    """Check that ``mapping`` can be applied to a file with ``headers`` under ``schema`` + ``proposed`` fields.
+
+    Raises :class:`InvalidMapping` with code ``unknown_column``, ``unknown_field``, ``unknown_target``,
+    ``duplicate_field`` or ``no_sku_column``; the message names columns and the fix.
+    """
+    fields = {field.name: field.type for field in (*proposed, *schema.fields)}
+    types: dict[str, FieldType] = {**fields, **PRODUCT_COLUMN_TYPES}
+    writers: dict[str, list[str]] = {}
+    seen: set[int] = set()
+    for column in mapping.columns:
+        if column.index >= len(headers) or column.index in seen:
+            what = "is mapped twice" if column.index in seen else f"does not exist: the file has {len(headers)} columns"
+            raise InvalidMapping(
+                f"Column {column.index + 1} ({column.source!r}) {what}.",
+                fix="Map each column of the file at most once.", code="unknown_column", column=column.source,
+            )  # fmt: skip
+        seen.add(column.index)
+        if column.target not in CANONICAL_TARGETS and column.target not in ("attribute", "ignore"):
+            raise InvalidMapping(
+                f"Column {column.source!r} has the unknown target {column.target!r}.",
+                fix="Use a canonical target, 'attribute' or 'ignore'.", code="unknown_target", column=column.source,
+            )  # fmt: skip
+        if column.ignored:
+            continue
+        if column.field not in types:
+            raise InvalidMapping(
+                f"Column {column.source!r} is mapped to field {column.field!r}, which does not exist.",
+                fix=f"Create the field first, or use one of: {', '.join(sorted(types))}.",
+                code="unknown_field", column=column.source, value=column.field,
+            )  # fmt: skip
+        writers.setdefault(str(column.field), []).append(column.source)
+    for field, sources in writers.items():
+        if len(sources) > 1 and types[field] not in MULTI_VALUED_TYPES:
+            raise InvalidMapping(
+                f"Columns {' and '.join(repr(s) for s in sources)} are both mapped to {field!r}, "
+                f"a {types[field]} field that holds one value.",
+                fix="Map one of them to another field, ignore it, or make the field an array.",
+                code="duplicate_field", column=sources[1], value=field,
+            )  # fmt: skip
+    if "sku" not in writers:
+        raise InvalidMapping(
+            f"No column is mapped to 'sku'. The file's columns are: {', '.join(repr(h) for h in headers)}.",
+            fix="Map the column that identifies a product to 'sku'.", code="no_sku_column", expected="sku",
+        )  # fmt: skip
+
+
+def mapping_from_flat(
+    flat: AbstractMapping[str, str | None],
+    headers: Sequence[str],
+    schema: ProductSchema,
+    proposed: Mapping | None = None,
+) -> Mapping:
+    """The mapping a person confirmed as ``{header: field}``; headers left out (or None) are ignored.
+
+    A header may also be addressed as ``#n`` (1-based), for blank and repeated headers; a repeated
+    header means its first column. What is not said (separator, currency, decimal sign) is taken
+    from ``proposed``. Raises :class:`InvalidMapping` (``unknown_column``); call :func:`validate` after.
+    """
+    wanted: dict[int, str] = {}
+    trimmed = [header.strip() for header in headers]
+    for header, field in flat.items():
+        name = header.strip()
+        if name in trimmed:
+            index = trimmed.index(name)
+        elif name.startswith("#") and name[1:].isdigit() and 0 < int(name[1:]) <= len(headers):
+            index = int(name[1:]) - 1
+        else:
+            raise InvalidMapping(
+                f"The file has no column {header!r}.", fix=f"Its columns are: {', '.join(repr(h) for h in headers)}.",
+                code="unknown_column", column=header,
+            )  # fmt: skip
+        if field and field != "ignore":
+            wanted[index] = field
+    known = {column.index: column for column in proposed.columns} if proposed else {}
+    columns = []
+    for index, header in enumerate(trimmed):
+        base = known.get(index, ColumnMapping(source=header, index=index))
+        chosen = wanted.get(index)
+        if chosen is None:
+            update: dict[str, object] = {"target": "ignore", "field": None}
+        elif chosen == base.field and not base.ignored:
+            update = {}
+        else:
+            field_def = schema.field(chosen)
+            kind = PRODUCT_COLUMN_TYPES.get(chosen) or (field_def.type if field_def else base.type)
+            canonical = chosen in CANONICAL_TARGETS
+            update = {"target": chosen if canonical else "attribute", "field": chosen, "type": kind}
+        columns.append(base.model_copy(update={**update, "confidence": 1.0, "auto": True, "reason": "confirmed"}))
+    return Mapping(columns=tuple(columns))
+
+
+__all__ = [
+    "CANONICAL_TARGETS", "MULTI_VALUED_TYPES", "PRODUCT_COLUMNS", "PRODUCT_COLUMN_TYPES", "ColumnMapping", "Mapping",
+    "header_fingerprint", "mapping_from_flat", "validate",
+]  # fmt: skip

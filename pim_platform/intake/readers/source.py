@@ -1,0 +1,125 @@
+"""The bytes of a file: gzip opened, other encodings turned into UTF-8, samples taken by offset.
+
+Everything here streams; nothing holds a whole large file.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from pim_platform.errors import UnreadableFile
+
+#: Bytes looked at from the start of a file, decompressed.
+HEAD_BYTES = 256 * 1024
+#: Further samples of a large file, evenly spaced, and the bytes of each.
+SPREAD_SAMPLES = 48
+SPREAD_BYTES = 16 * 1024
+#: Up to this size (on disk for plain files, decompressed for gzip) a file is read whole for its profile.
+WHOLE_BYTES = 64 * 1024 * 1024
+#: Bytes read from the file at a time.
+READ_BYTES = 8 * 1024 * 1024
+
+GZIP_MAGIC = b"\x1f\x8b"
+_UTF8 = frozenset({"utf-8", "utf8", "utf-8-sig", "ascii", "us-ascii"})
+
+#: Stands for bytes that the declared encoding cannot decode. It is a lone surrogate, so its bytes are
+#: not valid UTF-8 and the record that holds it is found by the same check as any undecodable record.
+_MARKER = "\udcff"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Bytes of a file, decompressed but not decoded."""
+
+    head: bytes
+    spread: tuple[bytes, ...]
+    gzip: bool
+    size: int
+    """Bytes on disk."""
+    complete: bool
+    """Whether ``head`` is the whole file."""
+
+
+def _mark_undecodable(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return _MARKER, error.end
+
+
+codecs.register_error("pim_mark", _mark_undecodable)
+
+
+def is_gzip(path: Path) -> bool:
+    """Whether the file starts with gzip's magic bytes (RFC 1952)."""
+    with open(path, "rb") as file:
+        return file.read(2) == GZIP_MAGIC
+
+
+def take_sample(path: Path, name: str) -> Sample:
+    """Head of the file and, for large plain files, samples spread over it.
+
+    Raises :class:`UnreadableFile` (``not_text``) where a gzip file is damaged.
+    """
+    size = path.stat().st_size
+    packed = is_gzip(path)
+    spread: list[bytes] = []
+    with open(path, "rb") as raw:
+        if packed:
+            head = b"".join(_chunks(raw, True, name, HEAD_BYTES, limit=HEAD_BYTES + 1))
+        else:
+            head = raw.read(HEAD_BYTES + 1)
+            if size > HEAD_BYTES:
+                step = max(SPREAD_BYTES, (size - HEAD_BYTES) // SPREAD_SAMPLES)
+                for offset in range(HEAD_BYTES, size - SPREAD_BYTES, step):
+                    raw.seek(offset)
+                    spread.append(raw.read(SPREAD_BYTES))
+    return Sample(head[:HEAD_BYTES], tuple(spread), packed, size, complete=len(head) <= HEAD_BYTES)
+
+
+def utf8_chunks(path: Path, *, packed: bool, encoding: str, name: str | None = None) -> Iterator[tuple[bytes, int]]:
+    """The file as UTF-8 bytes without byte order mark, with the bytes of the file consumed so far.
+
+    Bytes that ``encoding`` cannot decode become bytes that are not valid UTF-8, in place.
+    Raises :class:`UnreadableFile` where gzip data is damaged or the encoding is unknown.
+    """
+    label = name or path.name
+    plain = encoding.lower().replace("_", "-") in _UTF8
+    try:
+        decoder = None if plain else codecs.getincrementaldecoder(encoding)(errors="pim_mark")
+    except LookupError:
+        raise UnreadableFile(
+            f"{label}: the encoding {encoding!r} is unknown.", fix="Use a name such as utf-8, cp1252 or shift_jis.",
+            code="unknown_encoding", file=label, value=encoding,
+        ) from None  # fmt: skip
+    first = True
+    with open(path, "rb") as raw:
+        for block in _chunks(raw, packed, label, READ_BYTES):
+            text = block if decoder is None else decoder.decode(block).encode("utf-8", "surrogatepass")
+            if first and text:
+                text = text.removeprefix(codecs.BOM_UTF8)
+                first = False
+            yield text, raw.tell()
+        if decoder is not None and (rest := decoder.decode(b"", final=True)):
+            yield rest.encode("utf-8", "surrogatepass"), raw.tell()
+
+
+def _chunks(raw: IO[bytes], packed: bool, name: str, size: int, limit: int | None = None) -> Iterator[bytes]:
+    stream: IO[bytes] = gzip.GzipFile(fileobj=raw) if packed else raw
+    done = 0
+    try:
+        while block := stream.read(size if limit is None else min(size, limit - done)):
+            done += len(block)
+            yield block
+            if limit is not None and done >= limit:
+                return
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UnreadableFile(
+            f"{name} is a damaged gzip file: {error}.", fix="Compress it again and upload it once more.",
+            code="not_text", file=name, expected="an intact gzip file",
+        ) from error  # fmt: skip
