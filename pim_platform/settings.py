@@ -25,7 +25,9 @@ class Settings(BaseSettings):
     postgres_url: SecretStr | None = Field(
         None, description="PostgreSQL 18+ administrator, `postgresql://user:password@host/database`; unset: embedded."
     )
-    postgres_app_url: SecretStr | None = Field(None, description="Application role, where `pim migrate` may not make it.")
+    postgres_app_url: SecretStr | None = Field(
+        None, description="Application role, where `pim migrate` may not make it."
+    )
     postgres_ddl_url: SecretStr | None = Field(None, description="Role that owns the typed views, likewise.")
     dagster_postgres_url: SecretStr | None = Field(None, description="Database of Dagster's storage, likewise.")
     clickhouse_url: SecretStr | None = Field(None, description="`http(s)://user:password@host:port`; unset: embedded.")
@@ -37,14 +39,23 @@ class Settings(BaseSettings):
     object_store_access_key_id: SecretStr | None = Field(None, description="S3 key id; unset: the usual AWS chain.")
     object_store_secret_access_key: SecretStr | None = Field(None, description="S3 secret key.")
 
+    first_tenant: str = Field("main", description="Slug of the tenant that the first start of a stack makes.")
+    first_currency: str = Field("EUR", description="Its default currency, ISO 4217.")
+    first_locale: str = Field("en-US", description="Its default locale, BCP 47.")
+    first_timezone: str = Field("UTC", description="Its time zone, IANA name.")
+
     stage_batch_rows: int = Field(65_536, ge=100, description="Rows read, mapped and validated at a time.")
     hold_removed_share: float = Field(0.2, ge=0, le=1, description="Absent-row guard: above this share a job is held.")
     lock_timeout_seconds: float = Field(5.0, gt=0, description="How long an API writer waits for a tenant's lock (D7).")
     lease_heartbeat_seconds: float = Field(5.0, gt=0, description="How often a running attempt renews its lease (D19).")
-    lease_timeout_seconds: float = Field(60.0, gt=0, description="Age of a lease after which its run counts as dead (D19).")
+    lease_timeout_seconds: float = Field(
+        60.0, gt=0, description="Age of a lease after which its run counts as dead (D19)."
+    )
     max_attempts: int = Field(5, ge=1, description="Attempts of one job before it is failed for good.")
     max_upload_bytes: int = Field(4 * 1024**3, ge=1, description="Largest file the API accepts, in bytes.")
-    clickhouse_query_seconds: float = Field(60.0, gt=0, description="Time limit of one query in the embedded ClickHouse.")
+    clickhouse_query_seconds: float = Field(
+        60.0, gt=0, description="Time limit of one query in the embedded ClickHouse."
+    )
     clickhouse_query_memory: int = Field(2 * 1024**3, ge=1, description="Memory limit of one such query, in bytes.")
     clickhouse_connections: int = Field(4, ge=1, description="Connections of the embedded ClickHouse's pool.")
     sensor_interval_seconds: int = Field(5, ge=1, description="How often inbox and jobs are looked at.")

@@ -51,7 +51,9 @@ class SchemaField(BaseModel):
     @classmethod
     def _snake_case(cls, name: str) -> str:
         if not FIELD_NAME.fullmatch(name):
-            raise ValueError(f"field name {name!r} must be snake_case: a-z, 0-9 and _, starting with a letter, up to 63")
+            raise ValueError(
+                f"field name {name!r} must be snake_case: a-z, 0-9 and _, starting with a letter, up to 63"
+            )
         if name in RESERVED_NAMES:
             raise ValueError(f"field name {name!r} is reserved; choose another, such as 'product_{name}'")
         return name

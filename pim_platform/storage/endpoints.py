@@ -143,7 +143,8 @@ def _postgres(value: SecretStr | None, name: str) -> SplitResult | None:
     if not complete or not parts.path.strip("/"):
         # The value itself stays out of the message: it holds a password.
         raise Misconfigured(
-            f"{name} lacks a scheme, user, host or database.", fix="Write postgresql://user:password@host:port/database."
+            f"{name} lacks a scheme, user, host or database.",
+            fix="Write postgresql://user:password@host:port/database.",
         )
     return parts._replace(scheme="postgresql")
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from alembic import command
@@ -70,13 +71,16 @@ def postgres_versions(settings: Settings) -> tuple[str | None, str | None]:
 def clickhouse_versions(settings: Settings) -> tuple[list[str], list[str]]:
     """(names applied, names known) of ClickHouse's migrations."""
     client = clickhouse_client(settings)
-    exists = client.query("EXISTS TABLE segmentation.migrations").first_row[0] if _has_segmentation(settings) else 0
-    applied = [row[0] for row in client.query("SELECT name FROM segmentation.migrations ORDER BY name").result_rows] if exists else []
+    tables = client.query("SELECT name FROM system.tables WHERE database = 'segmentation' AND name = 'migrations'")
+    applied: list[str] = []
+    if tables.result_rows:
+        rows = client.query("SELECT name FROM segmentation.migrations ORDER BY name").result_rows
+        applied = [str(row[0]) for row in rows]
     return applied, [path.stem for path in _clickhouse_files()]
 
 
 @contextmanager
-def _admin(url: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+def _admin(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     try:
         connection = psycopg.connect(url, autocommit=True, connect_timeout=10)
     except psycopg.OperationalError as error:
@@ -108,7 +112,7 @@ def _ensure_database(admin_url: str) -> None:
                 admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
 
-def _ensure_roles(admin: psycopg.Connection[tuple[object, ...]], endpoints: Endpoints, settings: Settings) -> None:
+def _ensure_roles(admin: psycopg.Connection[tuple[Any, ...]], endpoints: Endpoints, settings: Settings) -> None:
     logins = {APP_ROLE: endpoints.app_url, DDL_ROLE: endpoints.ddl_url, DAGSTER_ROLE: endpoints.dagster_url}
     given = {
         APP_ROLE: settings.postgres_app_url,
@@ -147,9 +151,10 @@ def _ensure_roles(admin: psycopg.Connection[tuple[object, ...]], endpoints: Endp
         "GRANT USAGE, CREATE ON SCHEMA pim TO {definer}",
     ):
         admin.execute(sql.SQL(statement).format(**identifiers))
-    if settings.dagster_postgres_url is None and not admin.execute(
-        "SELECT 1 FROM pg_database WHERE datname = %s", (DAGSTER_DATABASE,)
-    ).fetchone():
+    if (
+        settings.dagster_postgres_url is None
+        and not admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DAGSTER_DATABASE,)).fetchone()
+    ):
         admin.execute(
             sql.SQL("CREATE DATABASE {} OWNER {dagster}").format(sql.Identifier(DAGSTER_DATABASE), **identifiers)
         )
@@ -178,11 +183,6 @@ def _upgrade_postgres(admin_url: str) -> None:
 
 def _clickhouse_files() -> list[Path]:
     return sorted((_SCRIPTS / "clickhouse").glob("*.sql"))
-
-
-def _has_segmentation(settings: Settings) -> bool:
-    rows = clickhouse_client(settings).query("SELECT count() FROM system.databases WHERE name = 'segmentation'")
-    return bool(rows.first_row[0])
 
 
 def _upgrade_clickhouse(settings: Settings) -> None:

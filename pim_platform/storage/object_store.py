@@ -62,7 +62,8 @@ class ObjectStore:
             return cls(LocalStore(prefix=root), root)
         if parts.scheme != "s3" or not parts.netloc:
             raise Misconfigured(
-                f"PIM_OBJECT_STORE_URL {parts.scheme}://... is not supported.", fix="Use file:///folder or s3://bucket/prefix."
+                f"PIM_OBJECT_STORE_URL {parts.scheme}://... is not supported.",
+                fix="Use file:///folder or s3://bucket/prefix.",
             )
         options: dict[str, Any] = {"bucket": parts.netloc, "region": settings.object_store_region}
         if settings.object_store_endpoint:
@@ -71,9 +72,7 @@ class ObjectStore:
             options["access_key_id"] = settings.object_store_access_key_id.get_secret_value()
             options["secret_access_key"] = settings.object_store_secret_access_key.get_secret_value()
         plain = (settings.object_store_endpoint or "").startswith("http://")
-        return cls(
-            S3Store(prefix=parts.path.strip("/") or None, client_options={"allow_http": plain}, **options), None
-        )
+        return cls(S3Store(prefix=parts.path.strip("/") or None, client_options={"allow_http": plain}, **options), None)
 
     def put_file(self, key: str, path: Path) -> None:
         """Store the file's bytes under ``key``; whole or not at all."""

@@ -39,7 +39,10 @@ def engine_of(url: str) -> Engine:
                 pool_size=_POOL_SIZE,
                 max_overflow=_POOL_OVERFLOW,
                 pool_pre_ping=True,
-                connect_args={"connect_timeout": _CONNECT_SECONDS, "options": "-c search_path=pim,public -c timezone=UTC"},
+                connect_args={
+                    "connect_timeout": _CONNECT_SECONDS,
+                    "options": "-c search_path=pim,public -c timezone=UTC",
+                },
             )
         return _engines[url]
 
@@ -68,7 +71,8 @@ def tenant_session(engine: Engine, tenant_id: UUID) -> Iterator[Session]:
             with session.begin():
                 yield session
         except OperationalError as error:
-            if error.connection_invalidated or isinstance(error.orig, psycopg.OperationalError) and not error.orig.sqlstate:
+            lost = isinstance(error.orig, psycopg.OperationalError) and not error.orig.sqlstate
+            if lost or error.connection_invalidated:
                 raise EngineUnavailable(
                     f"PostgreSQL does not answer at {without_password(str(engine.url))}.",
                     fix="Start it (`pim up`) or correct PIM_POSTGRES_URL.",
@@ -80,7 +84,9 @@ def tenant_session(engine: Engine, tenant_id: UUID) -> Iterator[Session]:
 def _bind_tenant(session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
     tenant_id = session.info.get("tenant_id")
     if tenant_id is not None:
-        connection.execute(text("SELECT set_config('app.current_tenant_id', :tenant, true)"), {"tenant": str(tenant_id)})
+        connection.execute(
+            text("SELECT set_config('app.current_tenant_id', :tenant, true)"), {"tenant": str(tenant_id)}
+        )
 
 
 @contextmanager
