@@ -491,12 +491,12 @@ Rows are counted as in reports of the platform: the header is row 1, a record th
 ## `outdoor-gear.csv`
 
 - {len(first.records):,} records, {len(first.header)} columns, UTF-8, comma separated
-- {distinct("Category")} categories two deep, {distinct("Brand")} brands, {distinct("Parent SKU")} variant groups by colour and size
+- {distinct("Category")} categories two deep, {distinct("Brand")} brands
+- {distinct("Parent SKU")} variant groups by colour and size
 - prices in {CURRENCY}
 - {several_lines} records with a description of several lines
 
-{first.superseded} records repeat an earlier SKU in small letters with other stock: the same product, and the later record
-counts.
+{first.superseded} records repeat an earlier SKU in small letters with other stock: one product, the later record counts.
 
 {len(first.bad)} records are bad on purpose:
 
