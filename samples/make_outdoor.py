@@ -496,7 +496,7 @@ Rows are counted as in reports of the platform: the header is row 1, a record th
 - prices in {CURRENCY}
 - {several_lines} records with a description of several lines
 
-{first.superseded} records repeat an earlier SKU in small letters with other stock: one product, the later record counts.
+{first.superseded} records repeat an earlier SKU in small letters with other stock: one product, the later one counts.
 
 {len(first.bad)} records are bad on purpose:
 
