@@ -11,6 +11,7 @@ import asyncio
 import base64
 import hmac
 import json
+import secrets
 import tempfile
 import time
 import uuid
@@ -267,7 +268,7 @@ def _streamed(
     name: str,
     streams: ThreadPoolExecutor,
 ) -> Response:
-    """Answer a SELECT piece by piece. An error after the first pieces breaks the connection off, as a server does."""
+    """Answer a SELECT piece by piece. A later error ends it in a marked block."""
 
     def produce() -> Generator[bytes, None, None]:
         with session as running:
@@ -283,7 +284,8 @@ def _streamed(
     if ended:
         return _complete(engine, call, Answer(bytes(first)), name, time.monotonic())
     encoder = Encoder(call.coding_out)
-    headers = _headers(engine, call, name, {})
+    tag = secrets.token_hex(8)  # 16 characters, as a server's
+    headers = {**_headers(engine, call, name, {}), "X-ClickHouse-Exception-Tag": tag}
     if call.coding_out:
         headers["Content-Encoding"] = call.coding_out
 
@@ -295,11 +297,19 @@ def _streamed(
             async with asyncio.timeout(engine.seconds * 2):
                 while (piece := await loop.run_in_executor(streams, next, source, None)) is not None:
                     yield encoder.piece(piece)
-            yield encoder.end()
+        except ClickHouseError as error:
+            yield encoder.piece(_late_error(error, tag))
         finally:
             await loop.run_in_executor(streams, source.close)
+        yield encoder.end()
 
     return StreamingResponse(send(), media_type="application/octet-stream", headers=headers)
+
+
+def _late_error(error: ClickHouseError, tag: str) -> bytes:
+    """The block that ends a broken answer, framed as ClickHouse has framed it since 25.11."""
+    text = error.text + "\n"
+    return f"\r\n__exception__\r\n{tag}\r\n{text}{len(text.encode())} {tag}\r\n__exception__\r\n".encode()
 
 
 def _failure(error: ClickHouseError, *, status: int | None = None) -> Response:

@@ -247,9 +247,9 @@ def _write(path: Path, known: dict[str, Any]) -> None:
             json.dump(known, file, indent=2, sort_keys=True)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
+        Path(name).replace(path)
     except BaseException:
-        os.unlink(name)
+        Path(name).unlink()
         raise
 
 
