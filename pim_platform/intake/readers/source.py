@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,11 @@ SPREAD_BYTES = 16 * 1024
 WHOLE_BYTES = 64 * 1024 * 1024
 #: Bytes read from the file at a time.
 READ_BYTES = 8 * 1024 * 1024
+
+#: Bytes of evidence kept for guessing a legacy encoding.
+_ODD_BYTES = 32 * 1024
+_ODD_LINE = re.compile(rb"[^\r\n]*[\x80-\xff][^\r\n]*")
+_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 GZIP_MAGIC = b"\x1f\x8b"
 _UTF8 = frozenset({"utf-8", "utf8", "utf-8-sig", "ascii", "us-ascii"})
@@ -44,6 +50,10 @@ class Sample:
     """Bytes on disk."""
     complete: bool
     """Whether ``head`` is the whole file."""
+    odd: bytes = b""
+    """Some of the lines that hold bytes above 127, wherever they were seen."""
+    valid_utf8: bool = True
+    """Whether everything seen decodes as UTF-8."""
 
 
 def _mark_undecodable(error: UnicodeError) -> tuple[str, int]:
@@ -79,7 +89,45 @@ def take_sample(path: Path, name: str) -> Sample:
                 for offset in range(HEAD_BYTES, size - SPREAD_BYTES, step):
                     raw.seek(offset)
                     spread.append(raw.read(SPREAD_BYTES))
-    return Sample(head[:HEAD_BYTES], tuple(spread), packed, size, complete=len(head) <= HEAD_BYTES)
+        evidence = _Evidence()
+        if size <= WHOLE_BYTES and not head.startswith(_UTF16_MARKS):
+            raw.seek(0)
+            for block in _chunks(raw, packed, name, READ_BYTES, limit=WHOLE_BYTES):
+                evidence.add(block)
+        else:
+            evidence.add(head)
+            for block in spread:
+                evidence.add(block, cut=True)
+    complete = len(head) <= HEAD_BYTES
+    return Sample(head[:HEAD_BYTES], tuple(spread), packed, size, complete, bytes(evidence.odd), evidence.valid)
+
+
+class _Evidence:
+    """What the bytes above 127 of a file say about its encoding."""
+
+    def __init__(self) -> None:
+        self.odd = bytearray()
+        self.valid = True
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def add(self, block: bytes, *, cut: bool = False) -> None:
+        """Look at the next block; ``cut``: it begins and ends anywhere, also within a character."""
+        if block.isascii():
+            return
+        if cut:
+            first, last = block.find(b"\n"), block.rfind(b"\n")
+            block = block[first + 1 : last + 1]
+            self._decoder.reset()
+        if len(self.odd) < _ODD_BYTES:
+            for line in _ODD_LINE.finditer(block):
+                self.odd += line[0][:4096] + b"\n"
+                if len(self.odd) >= _ODD_BYTES:
+                    break
+        if self.valid:
+            try:
+                self._decoder.decode(block)
+            except UnicodeDecodeError:
+                self.valid = False
 
 
 def utf8_chunks(path: Path, *, packed: bool, encoding: str, name: str | None = None) -> Iterator[tuple[bytes, int]]:
