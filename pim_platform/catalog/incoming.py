@@ -1,0 +1,194 @@
+"""Staged rows on their way into the catalogue: the temporary table that diff and merge work on.
+
+The table is typed (one column per staged field) because building ``data`` in SQL from typed columns is
+faster than copying JSON (design, section 6). It is temporary: a killed import leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+import psycopg
+import pyarrow.parquet as pq
+from psycopg import sql
+
+from pim_platform.catalog.schema import ProductSchema
+from pim_platform.catalog.staged import FIELD_PREFIX
+
+TABLE = sql.Identifier("incoming")
+
+#: Columns of a product that a staged file may carry beside ``sku``.
+COLUMNS: dict[str, str] = {"name": "text", "active": "boolean", "kind": "text", "variant_group": "text"}
+
+_TYPES = {"string": "text", "url": "text", "number": "numeric", "boolean": "boolean"}
+_COPY_ROWS = 65_536
+_ARGUMENTS = 40  # pairs per jsonb_build_object: PostgreSQL takes at most 100 arguments
+
+
+@dataclass(frozen=True)
+class Column:
+    """One staged column: where it is in Parquet, in the table, and what it writes."""
+
+    staged: str
+    name: str
+    sql_type: str
+    kind: Literal["column", "field"]
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """Its name in the temporary table; a field never clashes with a product's own column."""
+        return sql.Identifier(self.staged)
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """What is to be written: staged Parquet files and how empty cells and whole rows are meant.
+
+    ``clear`` names fields whose empty cell removes the value; ``replace`` makes a row the whole of a
+    product's data. Without either, writes are patches (design D3).
+    """
+
+    staged: tuple[Path, ...]
+    columns: tuple[Column, ...]
+    clear: frozenset[str] = frozenset()
+    replace: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        staged: Sequence[Path],
+        schema: ProductSchema,
+        *,
+        clear: frozenset[str] = frozenset(),
+        replace: bool = False,
+    ) -> Incoming:
+        """Read from the files' own schema which columns they carry; all files have the same ones."""
+        found: list[Column] = []
+        names = pq.read_schema(staged[0]).names if staged else []
+        for name in names:
+            if name in COLUMNS:
+                found.append(Column(name, name, COLUMNS[name], "column"))
+            elif name.startswith(FIELD_PREFIX):
+                field = schema.field(name.removeprefix(FIELD_PREFIX))
+                assert field is not None, f"staged column {name} has no field in schema version {schema.version}"
+                found.append(Column(name, field.name, _TYPES.get(field.type, "jsonb"), "field"))
+        return cls(tuple(staged), tuple(found), clear, replace)
+
+    @property
+    def fields(self) -> tuple[Column, ...]:
+        """The columns that write into ``data``."""
+        return tuple(column for column in self.columns if column.kind == "field")
+
+    def column(self, name: str) -> Column | None:
+        """The staged column that writes the product column ``name``."""
+        return next((column for column in self.columns if column.kind == "column" and column.name == name), None)
+
+    def patch(self, alias: str) -> sql.Composable:
+        """SQL for the JSON object of the values a row gives, empty cells left out."""
+        pairs = [
+            sql.SQL("{}, {}.{}").format(sql.Literal(column.name), sql.Identifier(alias), column.identifier)
+            for column in self.fields
+        ]
+        if not pairs:
+            return sql.SQL("'{}'::jsonb")
+        objects = [
+            sql.SQL("jsonb_strip_nulls(jsonb_build_object({}))").format(sql.SQL(", ").join(pairs[at : at + _ARGUMENTS]))
+            for at in range(0, len(pairs), _ARGUMENTS)
+        ]
+        return sql.SQL(" || ").join(objects)
+
+    def new_data(self, alias: str, old: str) -> sql.Composable:
+        """SQL for a product's ``data`` after this row, given the expression of its data before."""
+        if self.replace:
+            return sql.SQL("({})").format(self.patch(alias))
+        merged = sql.SQL("({} || {})").format(sql.SQL(old), self.patch(alias))
+        cleared = [column for column in self.fields if column.name in self.clear]
+        if not cleared:
+            return merged
+        keys = [
+            sql.SQL("CASE WHEN {}.{} IS NULL THEN {} END").format(
+                sql.Identifier(alias), column.identifier, sql.Literal(column.name)
+            )
+            for column in cleared
+        ]
+        return sql.SQL("({} - array_remove(ARRAY[{}]::text[], NULL))").format(merged, sql.SQL(", ").join(keys))
+
+
+def load(
+    connection: psycopg.Connection[Any], incoming: Incoming, on_rows: Callable[[int], None] | None = None
+) -> tuple[int, int]:
+    """Fill the temporary table ``incoming`` and fold rows of one SKU into its last.
+
+    Returns (rows loaded, rows superseded). Rows of one key act as if imported one after another: the last
+    given value of each column wins (design D3); where empty clears, the last row's cell wins as it is.
+    """
+    typed = [sql.SQL("{} {}").format(column.identifier, sql.SQL(column.sql_type)) for column in incoming.columns]
+    fixed = [sql.SQL('"row" bigint, sku text, sku_key text COLLATE "C", row_hash bigint')]
+    connection.execute(
+        sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(TABLE, sql.SQL(", ").join(fixed + typed))
+    )
+    names = ["row", "sku", "sku_key", "row_hash", *(column.staged for column in incoming.columns)]
+    copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(
+        TABLE, sql.SQL(", ").join(sql.Identifier(name) for name in names)
+    )
+    loaded = 0
+    with connection.cursor() as cursor, cursor.copy(copy) as writer:
+        for frame in _frames(incoming.staged, names):
+            buffer = io.BytesIO()
+            # Nulls become unquoted nothing, which COPY reads as NULL; an empty string would be quoted.
+            frame.write_csv(buffer, include_header=False, null_value="", quote_style="necessary")
+            writer.write(buffer.getbuffer())
+            loaded += frame.height
+            if on_rows is not None:
+                on_rows(loaded)
+    connection.execute(sql.SQL("ANALYZE {} (sku_key)").format(TABLE))
+    return loaded, _fold(connection, incoming)
+
+
+def _frames(paths: Sequence[Path], names: list[str]) -> Iterator[pl.DataFrame]:
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_COPY_ROWS, columns=names):
+                frame = pl.from_arrow(batch)
+                assert isinstance(frame, pl.DataFrame)
+                yield frame.select(names)
+
+
+def _fold(connection: psycopg.Connection[Any], incoming: Incoming) -> int:
+    connection.execute(
+        sql.SQL(
+            "CREATE TEMP TABLE doubled ON COMMIT DROP AS SELECT sku_key FROM {} GROUP BY sku_key HAVING count(*) > 1"
+        ).format(TABLE)
+    )
+    values = []
+    for column in incoming.columns:
+        given = (
+            sql.SQL("")
+            if column.name in incoming.clear or incoming.replace
+            else sql.SQL(" FILTER (WHERE {} IS NOT NULL)").format(column.identifier)
+        )
+        values.append(sql.SQL('(array_agg({} ORDER BY "row" DESC){})[1]').format(column.identifier, given))
+    folded = connection.execute(
+        sql.SQL(
+            """
+            WITH gone AS (DELETE FROM {table} i USING doubled d WHERE i.sku_key = d.sku_key RETURNING i.*),
+            kept AS (
+              INSERT INTO {table} ("row", sku, sku_key, row_hash{columns})
+              SELECT max("row"), (array_agg(sku ORDER BY "row"))[1], sku_key,
+                     hashtextextended(string_agg(row_hash::text, ',' ORDER BY "row"), 0){values}
+              FROM gone GROUP BY sku_key RETURNING 1)
+            SELECT (SELECT count(*) FROM gone) - (SELECT count(*) FROM kept)
+            """
+        ).format(
+            table=TABLE,
+            columns=sql.SQL("").join(sql.SQL(", {}").format(column.identifier) for column in incoming.columns),
+            values=sql.SQL("").join(sql.SQL(", {}").format(value) for value in values),
+        )
+    ).fetchone()
+    assert folded is not None
+    return int(folded[0])

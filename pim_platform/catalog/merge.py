@@ -1,0 +1,211 @@
+"""The one merge into the catalogue, for imports, API and UI alike (design D7).
+
+Everything happens in the caller's transaction under the tenant's lock: load, diff, write, change log.
+Diff decides once, per row, what happens; so writing is a plain INSERT of the new and an UPDATE of the
+changed, and what a dry run showed is by construction what a commit does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+import psycopg
+from psycopg import sql
+from sqlalchemy.orm import Session
+
+from pim_platform.catalog.diff import PLAN, DiffCounts, diff, nameless_rows
+from pim_platform.catalog.incoming import COLUMNS, Incoming, load
+from pim_platform.catalog.lock import lock_catalogue, next_commit
+from pim_platform.storage.postgres import driver_connection
+
+#: A merge is written in about this many ranges, so that progress can be told in between (design D7).
+_RANGES = 20
+_ROWS_PER_RANGE = 25_000
+
+_ARGUMENTS = 40
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where rows come from: what products and the change log remember of a write."""
+
+    source: Literal["csv", "api", "ui"]
+    actor: str
+    source_id: UUID | None = None
+    job_id: UUID | None = None
+    attempt: int | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merge (or dry run) did: products by outcome, rows superseded, rows rejected by record number."""
+
+    counts: DiffCounts
+    superseded: int
+    nameless: list[int]
+    commit_seq: int | None
+
+    @property
+    def loaded(self) -> int:
+        """Valid rows that came in: the sum of all outcomes."""
+        c = self.counts
+        return c.created + c.updated + c.unchanged + c.nameless + self.superseded
+
+
+def merge(
+    session: Session,
+    incoming: Incoming,
+    origin: Origin,
+    *,
+    wait_seconds: float | None = None,
+    dry_run: bool = False,
+    on_progress: Callable[[str, int], None] | None = None,
+) -> Merged:
+    """Write ``incoming`` into the session's tenant, in the session's transaction.
+
+    ``on_progress(stage, rows)`` is told while loading and writing; it must use another connection.
+    With ``dry_run`` nothing is written and no lock is taken. Raises TenantBusy after ``wait_seconds``.
+    """
+    tenant_id: UUID = session.info["tenant_id"]
+    connection = driver_connection(session)
+    told = on_progress or (lambda _stage, _rows: None)
+    if not dry_run:
+        lock_catalogue(connection, tenant_id, wait_seconds=wait_seconds)
+    _, superseded = load(connection, incoming, lambda rows: told("loading", rows))
+    told("comparing", 0)
+    counts = diff(connection, tenant_id, origin.source_id, incoming)
+    nameless = nameless_rows(connection) if counts.nameless else []
+    commit_seq = None
+    if not dry_run and (counts.created or counts.updated):
+        commit_seq = next_commit(connection, tenant_id)
+        _write(connection, tenant_id, commit_seq, incoming, origin, counts, told)
+    connection.execute(sql.SQL("DROP TABLE {}, doubled").format(PLAN))
+    return Merged(counts, superseded, nameless, commit_seq)
+
+
+def _write(
+    connection: psycopg.Connection[Any],
+    tenant_id: UUID,
+    commit_seq: int,
+    incoming: Incoming,
+    origin: Origin,
+    counts: DiffCounts,
+    told: Callable[[str, int], None],
+) -> None:
+    parameters = {
+        "tenant": tenant_id,
+        "seq": commit_seq,
+        "source": origin.source,
+        "source_id": origin.source_id,
+        "job_id": origin.job_id,
+        "attempt": origin.attempt,
+        "actor": origin.actor,
+        "request_id": origin.request_id,
+    }
+    insert, update = _insert(incoming), _update(incoming, tenant_id)
+    wanted = max(1, min(_RANGES, (counts.created + counts.updated) // _ROWS_PER_RANGE))
+    size = connection.execute("SELECT pg_relation_size('plan') / current_setting('block_size')::int").fetchone()
+    assert size is not None
+    step = max(1, -(-int(size[0]) // wanted))
+    written = 0
+    for first in range(0, int(size[0]), step):
+        # Ranges of physical blocks need no index and no sort.
+        block = {"first": f"({first},0)", "last": f"({first + step},0)"}
+        if counts.created:
+            written += connection.execute(insert, parameters | block).rowcount
+        if counts.updated:
+            written += connection.execute(update, parameters | block).rowcount
+        told("writing", written)
+
+
+def _insert(incoming: Incoming) -> sql.Composed:
+    given = [name for name in COLUMNS if incoming.column(name)]
+    values = [
+        sql.SQL("s.{}").format(sql.Identifier(name))
+        if name in ("name", "variant_group")
+        else sql.SQL("coalesce(s.{}, {})").format(sql.Identifier(name), _default(name))
+        for name in given
+    ]
+    return sql.SQL(
+        """
+        INSERT INTO pim.products (tenant_id, sku, sku_key, {given}, data, source, source_id, job_id, attempt,
+                                  source_row, row_hash, commit_seq)
+        SELECT %(tenant)s, s.sku, s.sku_key, {values}, {data}, %(source)s, %(source_id)s, %(job_id)s, %(attempt)s,
+               s."row", s.row_hash, %(seq)s
+        FROM {plan} s
+        WHERE s.action = 'create' AND s.ctid >= %(first)s::tid AND s.ctid < %(last)s::tid
+        """
+    ).format(
+        given=sql.SQL(", ").join(map(sql.Identifier, given)),
+        values=sql.SQL(", ").join(values),
+        data=incoming.patch("s"),
+        plan=PLAN,
+    )
+
+
+def _default(column: str) -> sql.Composable:
+    return sql.SQL("true") if column == "active" else sql.SQL("'simple'")
+
+
+def _update(incoming: Incoming, tenant_id: UUID) -> sql.Composed:
+    given = [name for name in COLUMNS if incoming.column(name)]
+    sets = [sql.SQL("{c} = coalesce(s.{c}, p.{c})").format(c=sql.Identifier(name)) for name in given]
+    sets.append(sql.SQL("data = {}").format(incoming.new_data("s", "p.data")))
+    return sql.SQL(
+        """
+        WITH changed AS (
+          UPDATE pim.products p
+          SET {sets}, source = %(source)s, source_id = %(source_id)s, job_id = %(job_id)s, attempt = %(attempt)s,
+              source_row = s."row", row_hash = s.row_hash, version = p.version + 1, commit_seq = %(seq)s,
+              updated_at = now()
+          FROM {plan} s
+          WHERE s.action = 'update' AND s.ctid >= %(first)s::tid AND s.ctid < %(last)s::tid
+            AND p.tenant_id = {tenant} AND p.sku_key = s.sku_key
+          RETURNING new.id, new.sku_key, new.version, {old} AS old_values, {new} AS new_values)
+        INSERT INTO pim.product_changes (tenant_id, commit_seq, product_id, changed_at, action, sku_key, version,
+                                         actor, job_id, request_id, source, old, new)
+        SELECT %(tenant)s, %(seq)s, id, now(), 'update', sku_key, version, %(actor)s, %(job_id)s, %(request_id)s,
+               %(source)s, old_values, new_values
+        FROM changed
+        """
+    ).format(
+        sets=sql.SQL(", ").join(sets),
+        plan=PLAN,
+        tenant=sql.Literal(str(tenant_id)),
+        old=_changed(incoming, given, "old", "new"),
+        new=_changed(incoming, given, "new", "old"),
+    )
+
+
+def _changed(incoming: Incoming, given: list[str], mine: str, other: str) -> sql.Composable:
+    """SQL for the object of this side's values that differ on the other side (design D9: changed keys only)."""
+    pairs = [
+        sql.SQL("{n}, nullif({m}.{c}, {o}.{c})").format(
+            n=sql.Literal(name), c=sql.Identifier(name), m=sql.SQL(mine), o=sql.SQL(other)
+        )
+        for name in given
+    ]
+    if incoming.replace:  # any key may have gone
+        rest = sql.SQL(
+            "coalesce((SELECT jsonb_object_agg(key, value) FROM jsonb_each({m}.data) "
+            "WHERE value IS DISTINCT FROM {o}.data -> key), '{{}}')"
+        ).format(m=sql.SQL(mine), o=sql.SQL(other))
+    else:
+        pairs += [
+            sql.SQL("{k}, nullif({m}.data -> {k}, {o}.data -> {k})").format(
+                k=sql.Literal(column.name), m=sql.SQL(mine), o=sql.SQL(other)
+            )
+            for column in incoming.fields
+        ]
+        rest = None
+    objects: list[sql.Composable] = [
+        sql.SQL("jsonb_strip_nulls(jsonb_build_object({}))").format(sql.SQL(", ").join(pairs[at : at + _ARGUMENTS]))
+        for at in range(0, len(pairs), _ARGUMENTS)
+    ]
+    if rest is not None:
+        objects.append(rest)
+    return sql.SQL(" || ").join(objects) if objects else sql.SQL("'{}'::jsonb")

@@ -1,0 +1,99 @@
+"""Reading products from PostgreSQL: by id or key, and in keyset pages (design D11)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from pim_platform.catalog.identity import sku_key
+from pim_platform.catalog.models import Product
+from pim_platform.errors import InvalidRequest, NotFound
+
+#: Products a page may hold; seed 004 asks for pages of 50 to 100.
+MAXIMUM_PAGE = 1000
+
+
+@dataclass(frozen=True)
+class ProductPage:
+    """One page in key order and the cursor of the next one, None at the end."""
+
+    products: Sequence[Product]
+    next_cursor: str | None
+
+
+def list_products(session: Session, *, cursor: str | None = None, limit: int = 50) -> ProductPage:
+    """A page of the tenant's products by ``sku_key``. Raises InvalidRequest for a bad cursor or limit."""
+    if not 1 <= limit <= MAXIMUM_PAGE:
+        raise InvalidRequest(
+            f"A page cannot hold {limit} products.",
+            fix=f"Ask for 1 to {MAXIMUM_PAGE}.",
+            column="limit",
+            value=str(limit),
+        )
+    query = select(Product).where(Product.tenant_id == session.info["tenant_id"]).order_by(Product.sku_key)
+    if cursor is not None:
+        query = query.where(Product.sku_key > _decode(cursor))
+    found = session.scalars(query.limit(limit + 1)).all()
+    page = found[:limit]
+    return ProductPage(page, _encode(page[-1].sku_key) if len(found) > limit else None)
+
+
+def get_product(session: Session, product_id: UUID) -> Product:
+    """One product by id. Raises NotFound, also for another tenant's."""
+    found = session.scalar(
+        select(Product).where(Product.tenant_id == session.info["tenant_id"], Product.id == product_id)
+    )
+    if found is None:
+        raise NotFound(
+            f"There is no product {product_id}.", fix="List the products to find its id.", code="unknown_product"
+        )
+    return found
+
+
+def find_product(session: Session, sku: str) -> Product | None:
+    """One product by SKU, however it is spelled."""
+    return session.scalar(
+        select(Product).where(Product.tenant_id == session.info["tenant_id"], Product.sku_key == sku_key(sku))
+    )
+
+
+def _encode(key: str) -> str:
+    return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
+
+
+def _decode(cursor: str) -> str:
+    try:
+        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError) as error:
+        raise InvalidRequest(
+            f"{cursor!r} is not a cursor.",
+            fix="Send the next_cursor of the page before.",
+            column="cursor",
+            value=cursor,
+        ) from error
+
+
+def as_json(product: Product) -> dict[str, Any]:
+    """A product as the API shows it: ``data`` under its own key, fixed columns beside it."""
+    return {
+        "id": str(product.id),
+        "sku": product.sku,
+        "name": product.name,
+        "active": product.active,
+        "kind": product.kind,
+        "parent_id": str(product.parent_id) if product.parent_id else None,
+        "variant_group": product.variant_group,
+        "data": product.data,
+        "source": product.source,
+        "ai_readability_score": product.ai_readability_score,
+        "version": product.version,
+        "created_at": product.created_at.isoformat(),
+        "updated_at": product.updated_at.isoformat(),
+    }

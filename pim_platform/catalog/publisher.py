@@ -1,0 +1,125 @@
+"""The one publisher: committed changes of any origin become ClickHouse rows (design D10).
+
+PostgreSQL's COPY text is ClickHouse's TabSeparated, so the bytes stream from one engine to the other
+untouched. Publishing again is harmless: ``version`` is the tenant's commit number, the newest wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+from psycopg import sql
+from sqlalchemy import Engine
+
+from pim_platform.catalog.lock import lock_publisher
+from pim_platform.errors import EngineUnavailable
+from pim_platform.storage.postgres import driver_connection, tenant_session
+
+_COLUMNS = (
+    "tenant_id", "sku_key", "sku", "name", "data", "updated_at", "product_id", "active", "kind", "source",
+    "created_at", "version", "is_deleted",
+)  # fmt: skip
+
+_LIVE = """
+COPY (SELECT tenant_id, sku_key, sku, name, data::text, updated_at AT TIME ZONE 'UTC', id, active::int, kind, source,
+             created_at AT TIME ZONE 'UTC', commit_seq, 0
+      FROM pim.products WHERE tenant_id = {tenant} AND commit_seq > {after}) TO STDOUT
+"""
+
+#: A key that went and came back in the same span is live, so it gets no tombstone.
+_GONE = """
+COPY (SELECT DISTINCT ON (c.sku_key) c.tenant_id, c.sku_key, '', '', '{{}}', c.changed_at AT TIME ZONE 'UTC',
+             c.product_id, 0, 'simple', c.source, c.changed_at AT TIME ZONE 'UTC', c.commit_seq, 1
+      FROM pim.product_changes c
+      WHERE c.tenant_id = {tenant} AND c.commit_seq > {after} AND c.action = 'delete'
+        AND NOT EXISTS (SELECT FROM pim.products p WHERE p.tenant_id = {tenant} AND p.sku_key = c.sku_key)
+      ORDER BY c.sku_key, c.commit_seq DESC) TO STDOUT
+"""
+
+
+@dataclass(frozen=True)
+class Published:
+    """How far ClickHouse is after publishing: the commit number, and whether anything was sent."""
+
+    commit_seq: int
+    sent: bool
+
+
+def publish(engine: Engine, clickhouse: Client, tenant_id: UUID, *, rebuild: bool = False) -> Published:
+    """Send every commit ClickHouse has not seen; ``rebuild`` starts from nothing.
+
+    Raises EngineUnavailable where ClickHouse does not take the rows; PostgreSQL keeps what is due.
+    """
+    with tenant_session(engine, tenant_id) as session:
+        connection = driver_connection(session)
+        lock_publisher(connection, tenant_id)
+        row = connection.execute(
+            "SELECT commit_seq, published_seq FROM pim.catalog_state WHERE tenant_id = %s", (tenant_id,)
+        ).fetchone()
+        assert row is not None, "a tenant is made with its catalog_state"
+        newest, after = int(row[0]), 0 if rebuild else int(row[1])
+        if newest == after and not rebuild:
+            return Published(newest, sent=False)
+        try:
+            if rebuild:
+                clickhouse.command(
+                    "ALTER TABLE segmentation.product_versions DELETE WHERE tenant_id = {tenant:String} "
+                    "SETTINGS mutations_sync = 2",
+                    parameters={"tenant": str(tenant_id)},
+                )
+            for statement in (_LIVE, _GONE):
+                _stream(connection, clickhouse, statement, tenant_id, after)
+        except (ClickHouseError, OSError) as error:
+            raise EngineUnavailable(
+                f"ClickHouse did not take the rows: {str(error).splitlines()[0]}", fix="They are sent at the next try."
+            ) from error
+        # What a slower transaction commits meanwhile has a higher number: writers hold the tenant's lock.
+        connection.execute(
+            "UPDATE pim.catalog_state SET published_seq = %s, typed_seq = CASE WHEN %s THEN 0 ELSE typed_seq END "
+            "WHERE tenant_id = %s",
+            (newest, rebuild, tenant_id),
+        )
+    return Published(newest, sent=True)
+
+
+def _stream(
+    connection: psycopg.Connection[Any], clickhouse: Client, statement: str, tenant_id: UUID, after: int
+) -> None:
+    query = sql.SQL(statement).format(tenant=sql.Literal(str(tenant_id)), after=sql.Literal(after))
+    with connection.cursor() as cursor, cursor.copy(query) as copy:
+        chunks = _chunks(copy)
+        first = next(chunks, None)
+        if first is None:
+            return
+        clickhouse.raw_insert(
+            "segmentation.product_versions",
+            column_names=_COLUMNS,
+            insert_block=_with(first, chunks),
+            fmt="TabSeparated",
+        )
+
+
+_CHUNK = 1024 * 1024
+
+
+def _chunks(copy: psycopg.Copy) -> Generator[bytes, None, None]:
+    """The COPY stream in pieces of about a megabyte: psycopg hands out one row at a time."""
+    held = bytearray()
+    for block in copy:
+        held += block
+        if len(held) >= _CHUNK:
+            yield bytes(held)
+            held.clear()
+    if held:
+        yield bytes(held)
+
+
+def _with(first: bytes, rest: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
+    yield first
+    yield from rest

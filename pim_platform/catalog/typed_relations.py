@@ -1,0 +1,240 @@
+"""Typed relations ``tenant_<slug>.products``: one column per schema field, for analysts (design D13).
+
+PostgreSQL: a ``security_barrier`` view with the tenant's id as a literal, owned by ``pim_ddl``; the
+tenant's analyst role may read it and nothing else. ClickHouse: a table per tenant, loaded from the
+publisher's rows, behind a view that reads it ``FINAL``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+from psycopg import sql
+from sqlalchemy import Engine
+
+from pim_platform.catalog.lock import lock_publisher
+from pim_platform.catalog.schema import ProductSchema, SchemaField
+from pim_platform.catalog.schemas import current_schema
+from pim_platform.errors import EngineUnavailable
+from pim_platform.storage.clickhouse import quote_identifier
+from pim_platform.storage.postgres import driver_connection, tenant_session
+from pim_platform.tenancy.tenants import TenantInfo
+
+#: Columns that every typed relation begins with; schema fields follow.
+FIXED = ("id", "sku", "name", "active", "kind", "source", "created_at", "updated_at")
+
+
+@dataclass(frozen=True)
+class TypedColumn:
+    """One column of the typed relation: its name, and how each engine makes it."""
+
+    name: str
+    postgres: sql.Composable
+    clickhouse_type: str
+    clickhouse: str
+
+
+def columns_of(schema: ProductSchema) -> list[TypedColumn]:
+    """The columns of the schema's fields, in order. A price has two: ``price`` and ``price_currency``."""
+    taken = {*FIXED, *(field.name for field in schema.fields)}
+    columns: list[TypedColumn] = []
+    for field in schema.fields:
+        columns += _columns(field, taken)
+    return columns
+
+
+def _columns(field: SchemaField, taken: set[str]) -> list[TypedColumn]:
+    key, entry = sql.Literal(field.name), f"d.{quote_identifier(field.name)}"
+    value = sql.SQL("(p.data ->> {})").format(key)
+    if field.localizable or field.scopable or field.type == "multi_price":
+        return [TypedColumn(field.name, sql.SQL("(p.data -> {})").format(key), "String", entry)]
+    if field.type == "number":
+        return [TypedColumn(field.name, sql.SQL("{}::numeric").format(value), "Nullable(Float64)", entry)]
+    if field.type == "boolean":
+        return [TypedColumn(field.name, sql.SQL("{}::boolean").format(value), "Nullable(Bool)", entry)]
+    if field.type == "array":
+        array = sql.SQL("ARRAY(SELECT jsonb_array_elements_text(p.data -> {}))").format(key)
+        return [TypedColumn(field.name, array, "Array(String)", entry)]
+    if field.type == "price":
+        currency = f"{field.name}_currency"
+        while currency in taken:
+            currency += "_code"
+        taken.add(currency)
+        amount = sql.SQL("(p.data -> {} ->> 'amount')::numeric").format(key)
+        return [
+            TypedColumn(field.name, amount, "Nullable(Float64)", f"{entry}.amount"),
+            TypedColumn(
+                currency, sql.SQL("(p.data -> {} ->> 'currency')").format(key), "Nullable(String)", f"{entry}.currency"
+            ),
+        ]
+    return [TypedColumn(field.name, value, "Nullable(String)", entry)]
+
+
+def _extracted(field: SchemaField) -> str:
+    """The ClickHouse type that JSONExtract reads a field as."""
+    if field.localizable or field.scopable or field.type == "multi_price":
+        return "String"
+    return {
+        "number": "Nullable(Float64)",
+        "boolean": "Nullable(Bool)",
+        "array": "Array(String)",
+        "price": "Tuple(amount Nullable(Float64), currency Nullable(String))",
+    }.get(field.type, "Nullable(String)")
+
+
+def analyst_role(tenant: TenantInfo) -> str:
+    """The PostgreSQL role that reads this tenant's typed view and nothing else."""
+    return "pim_analyst_" + tenant.relation.removeprefix("tenant_")
+
+
+def refresh_view(ddl_engine: Engine, tenant: TenantInfo, schema: ProductSchema) -> None:
+    """Make or replace the tenant's typed view in PostgreSQL; its analyst role is made with it (NOLOGIN at first)."""
+    columns = [sql.SQL("p.{}").format(sql.Identifier(name)) for name in FIXED] + [
+        sql.SQL("{} AS {}").format(column.postgres, sql.Identifier(column.name)) for column in columns_of(schema)
+    ]
+    names = {
+        "schema": sql.Identifier(tenant.relation),
+        "view": sql.Identifier(tenant.relation, "products"),
+        "role": sql.Identifier(analyst_role(tenant)),
+    }
+    with ddl_engine.begin() as outer:
+        connection = outer.connection.driver_connection
+        assert connection is not None
+        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 3))", (tenant.relation,))
+        if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (analyst_role(tenant),)).fetchone():
+            connection.execute(sql.SQL("CREATE ROLE {role} NOLOGIN NOSUPERUSER NOBYPASSRLS").format(**names))
+        connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {schema}").format(**names))
+        # Dropped and made again: REPLACE can neither rename nor retype a column.
+        connection.execute(sql.SQL("DROP VIEW IF EXISTS {view}").format(**names))
+        connection.execute(
+            sql.SQL(
+                "CREATE VIEW {view} WITH (security_barrier) AS SELECT {columns} "
+                "FROM pim.products p WHERE p.tenant_id = {id}"
+            ).format(columns=sql.SQL(", ").join(columns), id=sql.Literal(str(tenant.id)) + sql.SQL("::uuid"), **names)
+        )
+        connection.execute(sql.SQL("GRANT USAGE ON SCHEMA {schema} TO {role}").format(**names))
+        connection.execute(sql.SQL("GRANT SELECT ON {view} TO {role}").format(**names))
+
+
+def allow_analyst(ddl_engine: Engine, tenant: TenantInfo, password: str) -> str:
+    """Let the tenant's analyst role log in with ``password``; returns the role's name."""
+    role = analyst_role(tenant)
+    with ddl_engine.begin() as outer:
+        connection = outer.connection.driver_connection
+        assert connection is not None
+        connection.execute(
+            sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), sql.Literal(password))
+        )
+        database = connection.info.dbname
+        connection.execute(
+            sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(database), sql.Identifier(role))
+        )
+    return role
+
+
+def refresh_typed_relations(app: Engine, ddl: Engine, clickhouse: Client, tenant: TenantInfo) -> int:
+    """Bring both typed relations to the published state; returns the commit number they are at.
+
+    Raises EngineUnavailable where ClickHouse does not answer.
+    """
+    with tenant_session(app, tenant.id) as session:
+        connection = driver_connection(session)
+        lock_publisher(connection, tenant.id)
+        row = connection.execute(
+            "SELECT published_seq, typed_seq, typed_schema_version FROM pim.catalog_state WHERE tenant_id = %s",
+            (tenant.id,),
+        ).fetchone()
+        assert row is not None, "a tenant is made with its catalog_state"
+        published, typed, version = row
+        schema = current_schema(session)
+        if (published, schema.version) == (typed, version):
+            return int(typed)
+        if schema.version != version:
+            refresh_view(ddl, tenant, schema)
+        try:
+            after = _ensure_table(clickhouse, tenant, schema, typed if version >= 0 else 0)
+            _load_table(clickhouse, tenant, schema, after)
+        except (ClickHouseError, OSError) as error:
+            raise EngineUnavailable(
+                f"ClickHouse did not take the typed relation: {str(error).splitlines()[0]}",
+                fix="It is loaded at the next try.",
+            ) from error
+        connection.execute(
+            "UPDATE pim.catalog_state SET typed_seq = %s, typed_schema_version = %s WHERE tenant_id = %s",
+            (published, schema.version, tenant.id),
+        )
+    return int(published)
+
+
+_FIXED_CLICKHOUSE = (
+    ("id", "UUID"),
+    ("sku_key", "String"),
+    ("sku", "String"),
+    ("name", "String"),
+    ("active", "Bool"),
+    ("kind", "LowCardinality(String)"),
+    ("source", "LowCardinality(String)"),
+    ("created_at", "DateTime64(6, 'UTC')"),
+    ("updated_at", "DateTime64(6, 'UTC')"),
+)
+_BOOKKEEPING = (("version", "UInt64"), ("is_deleted", "UInt8"))
+
+
+def _ensure_table(clickhouse: Client, tenant: TenantInfo, schema: ProductSchema, after: int) -> int:
+    """Make, widen or rebuild ``product_rows`` and its view; returns the commit number to load from."""
+    database = quote_identifier(tenant.relation)
+    clickhouse.command(f"CREATE DATABASE IF NOT EXISTS {database}")
+    wanted = dict(_FIXED_CLICKHOUSE) | {c.name: c.clickhouse_type for c in columns_of(schema)} | dict(_BOOKKEEPING)
+    known = clickhouse.query(
+        "SELECT name, type FROM system.columns WHERE database = {database:String} AND table = 'product_rows'",
+        parameters={"database": tenant.relation},
+    )
+    found: dict[str, str] = {str(name): str(kind) for name, kind in known.result_rows}
+    if found and any(wanted.get(name) != kind for name, kind in found.items()):
+        clickhouse.command(f"DROP TABLE {database}.product_rows SYNC")
+        found = {}
+    if not found:
+        columns = ", ".join(f"{quote_identifier(name)} {kind}" for name, kind in wanted.items())
+        clickhouse.command(
+            f"CREATE TABLE IF NOT EXISTS {database}.product_rows ({columns}) "
+            "ENGINE = ReplacingMergeTree(version, is_deleted) ORDER BY sku_key"
+        )
+        after = 0
+    else:
+        # A field that is new has no values in rows written before it, so a new empty column is exact.
+        for name in [name for name in wanted if name not in found]:
+            clickhouse.command(
+                f"ALTER TABLE {database}.product_rows ADD COLUMN IF NOT EXISTS {quote_identifier(name)} {wanted[name]}"
+            )
+    shown = ", ".join(quote_identifier(name) for name in (*FIXED, *(c.name for c in columns_of(schema))))
+    clickhouse.command(
+        f"CREATE OR REPLACE VIEW {database}.products AS SELECT {shown} FROM {database}.product_rows FINAL"
+    )
+    return after
+
+
+def _load_table(clickhouse: Client, tenant: TenantInfo, schema: ProductSchema, after: int) -> None:
+    columns = columns_of(schema)
+    names = [name for name, _ in (*_FIXED_CLICKHOUSE, *_BOOKKEEPING)] + [column.name for column in columns]
+    values = ["product_id" if name == "id" else name for name, _ in (*_FIXED_CLICKHOUSE, *_BOOKKEEPING)]
+    values += [column.clickhouse for column in columns]
+    # One parse per row: a Tuple is extracted at once, a function per field would parse the JSON as often.
+    tuple_type = ", ".join(f"{quote_identifier(field.name)} {_extracted(field)}" for field in schema.fields)
+    parsed = f", JSONExtract(data, 'Tuple({_escape(tuple_type)})') AS d" if schema.fields else ""
+    clickhouse.command(
+        f"INSERT INTO {quote_identifier(tenant.relation)}.product_rows ({', '.join(map(quote_identifier, names))}) "
+        f"SELECT {', '.join(values)} FROM (SELECT *{parsed} FROM segmentation.product_versions "
+        "WHERE tenant_id = {tenant:String} AND version > {after:UInt64})",
+        parameters={"tenant": str(tenant.id), "after": after},
+    )
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("'", "\\'")
+
+
+def typed_rows(clickhouse: Client, tenant: TenantInfo) -> int:
+    """How many products the typed relation in ClickHouse shows."""
+    return int(clickhouse.query(f"SELECT count() FROM {quote_identifier(tenant.relation)}.products").result_rows[0][0])
