@@ -113,3 +113,12 @@ def test_the_update_knows_its_catalogue() -> None:
     assert all(bad.sku.lower() not in known for bad in SECOND.bad)
     assert any(not row["Price"] for row in good(SECOND))
     assert any(row["SKU"].islower() for row in good(SECOND))
+
+
+def test_the_projects_readme_counts_as_the_sample_does() -> None:
+    ledger = FIRST.ledger
+    text = (make_outdoor.HERE.parent / "README.md").read_text(encoding="utf-8")
+    assert (
+        f"{ledger['read']:,} records read = {ledger['created']:,} created + {ledger['rejected']} rejected"
+        f" + {ledger['superseded']} superseded" in " ".join(text.split())
+    )
