@@ -16,6 +16,7 @@ import psutil
 from pim_platform.errors import EngineUnavailable
 from pim_platform.local import processes
 from pim_platform.local.home import Home, PartState
+from pim_platform.local.parts import environment
 from pim_platform.local.postgres import last_line
 from pim_platform.settings import Settings
 from pim_platform.storage.endpoints import LOOPBACK
@@ -53,17 +54,12 @@ class EmbeddedClickHouse:
         self.stop()
         command = [sys.executable, "-m", "pim_platform.local.clickhouse_server"]
         command += ["--home", str(self.home.root), "--port", str(self.port)]
-        limits = {
-            "PIM_CLICKHOUSE_CONNECTIONS": str(self._settings.clickhouse_connections),
-            "PIM_CLICKHOUSE_QUERY_MEMORY": str(self._settings.clickhouse_query_memory),
-            "PIM_CLICKHOUSE_QUERY_SECONDS": str(self._settings.clickhouse_query_seconds),
-        }
         server = processes.spawn(
             command,
             home=self.home.root,
             part=PART,
             log=self.home.log(PART),
-            env=processes.inherited() | limits,
+            env=processes.inherited() | environment(self._settings),
         )
         # Remembered before it is ready: if we are killed while it loads, the next start must find it.
         self.home.remember(PART, PartState(server.pid, processes.created(server.pid), self.port))
