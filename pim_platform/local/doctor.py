@@ -24,6 +24,7 @@ from pim_platform.storage.endpoints import APP_ROLE, Endpoints, user_of, without
 
 _MINIMUM_POSTGRES = 18  # D22
 _LEAST_FREE = 2 * 1024**3  # bytes: half of PostgreSQL's WAL limit; below it the next large import may fail
+_PROBE_KEY = "doctor/probe"  # written and removed again
 _PACKAGES = ("pim-platform", "dagster", "dagster-postgres", "chdb", "clickhouse-connect", "polars", "pandera")
 
 
@@ -134,12 +135,14 @@ def _clickhouse(settings: Settings) -> Iterator[Finding]:
 def _object_store(settings: Settings) -> Iterator[Finding]:
     from obstore.exceptions import BaseError
 
-    from pim_platform.storage.object_store import object_store
+    from pim_platform.storage.object_store import ObjectStore
 
     url = Endpoints.of(settings).object_store_url
     fix = "Correct PIM_OBJECT_STORE_URL and the keys of the object store."
     try:
-        next(iter(object_store(settings).list(prefix="inbox/")), None)
+        store = ObjectStore.of(settings)
+        store.put_bytes(_PROBE_KEY, b"")  # reading alone would not show missing rights
+        store.delete(_PROBE_KEY)
     except (BaseError, OSError) as error:
         yield Finding("object store", False, f"{without_password(url)}: {str(error).splitlines()[0]}", fix)
     else:
