@@ -1,22 +1,42 @@
-"""Signatures first; bodies follow in the next commits."""
+"""Stream a file into Parquet: read, map, validate, write, in batches, in the order of the file.
+
+One staging function stands behind dry run and commit, another (:func:`stage_records`) behind bulk
+upsert; both use the same plan and the same validation. Memory does not grow with the file.
+"""
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Mapping as AbstractMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import polars as pl
 
 from pim_platform.catalog.schema import ProductSchema
+from pim_platform.catalog.staged import REJECT_COLUMNS
+from pim_platform.errors import BadInput, InvalidRequest
 from pim_platform.intake.dialect import Dialect
-from pim_platform.intake.mapping.models import Mapping
+from pim_platform.intake.mapping.models import Mapping, validate
+from pim_platform.intake.parquet import BATCH_FILE_ROWS, StagedWriter
+from pim_platform.intake.plan import compile_plan
+from pim_platform.intake.readers.delimited import read_batches, read_headers
+from pim_platform.intake.records import frame_of_records
+from pim_platform.intake.rejects import write_rejects_csv
+from pim_platform.intake.validation import Validator
 
-if TYPE_CHECKING:
-    import polars as pl
+#: Rejects kept in the result itself, for messages and metadata.
+SAMPLE_REJECTS = 10
+#: Rows per staged file.
+FILE_ROWS = BATCH_FILE_ROWS
 
 
 @dataclass(frozen=True)
 class StageProgress:
+    """How far staging has come; rows, and bytes of the file as it lies on disk."""
+
     read: int
     valid: int
     rejected: int
@@ -25,15 +45,21 @@ class StageProgress:
 
 @dataclass(frozen=True)
 class StageResult:
+    """What became of a file: ``read == valid + rejected + merged``."""
+
     read: int
     valid: int
     rejected: int
     merged: int
     bytes_read: int
     staged: list[Path]
+    """Parquet files of valid rows, in order; none where no row is valid."""
     rejects: list[Path]
+    """Parquet files of rejects, in order; none where none is rejected."""
     reasons: dict[str, int] = field(default_factory=dict)
+    """How often each error code came up, the commonest first; a row may have several."""
     sample_rejects: list[dict[str, Any]] = field(default_factory=list)
+    """The first rejects: row, column, value, error_code, error, suggestion."""
 
 
 def stage(
@@ -49,16 +75,91 @@ def stage(
     reject_policy: str = "skip",
     filename: str | None = None,
 ) -> StageResult:
-    raise NotImplementedError
+    """Stage ``path`` into ``out_dir`` (made if missing) in the layout of :mod:`pim_platform.catalog.staged`.
+
+    ``default_currency`` (the source's) goes before the schema's. ``reject_policy``: ``skip``,
+    ``stop_first`` or ``stop_above:N%``. ``filename`` is the user's name of the file, for messages.
+    Raises :class:`InvalidMapping`, :class:`UnreadableFile`, :class:`InvalidRequest` (unknown policy),
+    or :class:`BadInput` with code ``row_rejected`` or ``too_many_rejects`` where the policy stops.
+    """
+    limit = _policy(reject_policy)
+    name = filename or path.name
+    validate(mapping, schema, read_headers(path, dialect))
+    plan = compile_plan(mapping, schema, dialect, default_currency)
+    validator = Validator(plan)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    read = valid = rejected = bytes_read = 0
+    reasons: Counter[str] = Counter()
+    sample: list[dict[str, Any]] = []
+    with StagedWriter(out_dir, "staged") as good, StagedWriter(out_dir, "rejects") as bad:
+        for batch in read_batches(path, dialect, batch_rows=batch_rows):
+            judged = validator.judge(plan.apply(batch.frame))
+            rejects = judged.rejects
+            if batch.bad.height:
+                rejects = pl.concat([rejects, batch.bad.select(rejects.columns)]).sort("row")
+                reasons.update(batch.bad["error_code"].to_list())
+            reasons += judged.reasons
+            good.write(judged.valid)
+            bad.write(rejects)
+            valid, rejected = valid + judged.valid.height, rejected + rejects.height
+            read += batch.frame.height + batch.bad.height
+            bytes_read = batch.bytes_read
+            if rejects.height and len(sample) < SAMPLE_REJECTS:
+                sample += rejects.select(REJECT_COLUMNS).head(SAMPLE_REJECTS - len(sample)).to_dicts()
+            if rejected and limit == 0.0:
+                raise _stopped(name, sample, "row_rejected", "the policy is to stop at the first rejected row")
+            if on_progress:
+                on_progress(StageProgress(read, valid, rejected, bytes_read))
+    if limit is not None and rejected > limit * read:
+        why = f"{rejected} of {read} rows were rejected, above the {limit:.4g} share that the policy allows"
+        raise _stopped(name, sample, "too_many_rejects", why)
+    return StageResult(
+        read, valid, rejected, 0, bytes_read, good.paths, bad.paths, dict(reasons.most_common()), sample
+    )  # fmt: skip
 
 
 def stage_records(
     records: Sequence[AbstractMapping[str, Any]], schema: ProductSchema, *, default_currency: str | None = None
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    raise NotImplementedError
+    """Records in memory (keys are field names, values native JSON) as staged rows and rejects.
+
+    ``row`` counts records from 1; ``raw.<n>`` is the text of the n-th key in order of first
+    appearance. Unknown fields and values of a wrong kind reject their record. Raises
+    :class:`InvalidMapping` (``no_sku_column``) where no record has a ``sku``.
+    """
+    given = frame_of_records(records, schema)
+    validate(given.mapping, schema, given.headers)
+    plan = compile_plan(given.mapping, schema, None, default_currency)
+    judged = Validator(plan).judge(plan.apply(given.frame))
+    if given.bad.height == 0:
+        return judged.valid, judged.rejects
+    wrong = given.bad.select(judged.rejects.columns)
+    rejects = pl.concat([wrong, judged.rejects.join(wrong.select("row"), on="row", how="anti")]).sort("row")
+    return judged.valid.join(wrong.select("row"), on="row", how="anti", maintain_order="left"), rejects
 
 
-def write_rejects_csv(
-    reject_paths: Sequence[Path], headers: Sequence[str], dialect: Dialect, out_path: Path
-) -> int:
-    raise NotImplementedError
+def _policy(policy: str) -> float | None:
+    """The share of rejects allowed: None for any, 0 for none."""
+    if policy == "skip":
+        return None
+    if policy == "stop_first":
+        return 0.0
+    match = re.fullmatch(r"stop_above:\s*(\d+(?:\.\d+)?)\s*%", policy)
+    if match and float(match[1]) <= 100:
+        return float(match[1]) / 100
+    raise InvalidRequest(
+        f"The reject policy {policy!r} is unknown.", fix="Use skip, stop_first or stop_above:N% with N from 0 to 100.",
+        value=policy, expected="skip, stop_first or stop_above:N%",
+    )  # fmt: skip
+
+
+def _stopped(name: str, sample: list[dict[str, Any]], code: str, why: str) -> BadInput:
+    first = sample[0]
+    return BadInput(
+        f"{name} was not staged: {why}. Row {first['row']}: {first['error']}.",
+        fix=f"{str(first['suggestion']).capitalize()}, or choose another reject policy.", code=code,
+        file=name, row=first["row"], column=first["column"], value=first["value"],
+    )  # fmt: skip
+
+
+__all__ = ["StageProgress", "StageResult", "stage", "stage_records", "write_rejects_csv"]

@@ -13,7 +13,6 @@ from pim_platform.intake.mapping.models import (
     mapping_from_flat,
     validate,
 )
-from pim_platform.intake.mapping.propose import propose_mapping
 
 __all__ = [
     "CANONICAL_TARGETS",
@@ -21,6 +20,5 @@ __all__ = [
     "Mapping",
     "header_fingerprint",
     "mapping_from_flat",
-    "propose_mapping",
     "validate",
 ]

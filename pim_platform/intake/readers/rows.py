@@ -41,7 +41,10 @@ def bad_frame(rows: list[BadRow], width: int, dialect: Dialect) -> pl.DataFrame:
     data = []
     for bad in rows:
         error, suggestion = _words(bad, width, dialect)
-        cells = [cell or None for cell in bad.cells[:width]]
+        known = bad.cells
+        if len(known) > width and bad.code != "too_many_fields":
+            known = [*known[: width - 1], dialect.delimiter.join(known[width - 1 :])]
+        cells: list[str | None] = [cell or None for cell in known[:width]]
         cells += [None] * (width - len(cells))
         value = dialect.delimiter.join(bad.cells[width:] if bad.code == "too_many_fields" else bad.cells)[:SHOWN]
         data.append((bad.row, None, value, bad.code, error, suggestion, *cells))
