@@ -14,6 +14,7 @@
     ├── Forbidden                 the role does not allow it; HTTP 403
     ├── Misconfigured             settings, versions, ports, roles; exit 2, HTTP 503
     ├── JobCancelled              the person asked for it; exit 1
+    ├── LeaseLost                 a later attempt has taken the job over; this one stops; exit 1
     ├── LedgerUnbalanced          rows were lost or counted twice: the run fails; exit 1, HTTP 500
     ├── EnginesDisagree           PostgreSQL and ClickHouse hold different rows; exit 1, HTTP 500
     └── TransientError            trying again may help; HTTP 503
@@ -126,6 +127,12 @@ class JobCancelled(PimError):
     """The job was cancelled while it ran."""
 
     code = "cancelled"
+
+
+class LeaseLost(PimError):
+    """A later attempt has taken the job over; what this one has not committed is gone."""
+
+    code = "lease_lost"
 
 
 class LedgerUnbalanced(PimError):

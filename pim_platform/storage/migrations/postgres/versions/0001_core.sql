@@ -167,6 +167,7 @@ CREATE TABLE pim.import_jobs (
   rows_removed bigint NOT NULL DEFAULT 0,
   reject_reasons jsonb NOT NULL DEFAULT '{}',
   progress jsonb NOT NULL DEFAULT '{}',
+  staged_attempt integer,
   commit_seq bigint,
   lease_at timestamptz,
   lease_owner text,

@@ -1,0 +1,124 @@
+"""Bulk upsert of records that come by API: the same validation and the same merge as a file's (seed 000)."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from collections.abc import Mapping as AbstractMapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from pim_platform.catalog.incoming import Incoming
+from pim_platform.catalog.merge import Origin, merge
+from pim_platform.catalog.publisher import publish
+from pim_platform.catalog.schema import PRODUCT_COLUMNS, FieldType, ProductSchema, SchemaField
+from pim_platform.catalog.schemas import current_schema, parse_fields, save_schema
+from pim_platform.catalog.typed_relations import refresh_typed_relations
+from pim_platform.errors import EngineUnavailable, InvalidRequest, LedgerUnbalanced
+from pim_platform.intake.nameless import NAMELESS
+from pim_platform.intake.staging import stage_records
+from pim_platform.intake.workspace import Workspace
+from pim_platform.storage.postgres import tenant_session
+from pim_platform.tenancy.audit import Actor, record
+from pim_platform.tenancy.tenants import get_tenant
+
+#: Records one call may carry.
+MAXIMUM = 10_000
+
+
+@dataclass(frozen=True)
+class BulkResult:
+    """What a bulk upsert did: the ledger, one entry per rejected record (``row`` is 1-based), and whether
+    ClickHouse has it already (else the publisher sends it as soon as it can)."""
+
+    ledger: dict[str, int]
+    errors: list[dict[str, Any]]
+    published: bool
+
+
+def bulk_upsert(
+    workspace: Workspace, tenant_id: UUID, records: Sequence[AbstractMapping[str, Any]], *, actor: Actor
+) -> BulkResult:
+    """Create and update products by SKU; fields the schema does not know are added to it.
+
+    Raises InvalidRequest (empty, too many), InvalidSchema (a field name that cannot be one), TenantBusy.
+    """
+    if not 1 <= len(records) <= MAXIMUM:
+        raise InvalidRequest(
+            f"A bulk upsert cannot hold {len(records):,} products.", fix=f"Send 1 to {MAXIMUM:,} in one call."
+        )
+    with tenant_session(workspace.app, tenant_id) as session, tempfile.TemporaryDirectory(prefix="pim-bulk-") as folder:
+        schema = _grown(current_schema(session), records)
+        schema = save_schema(session, schema, actor)
+        staged, rejects = stage_records(records, schema, default_currency=schema.default_currency)
+        path = Path(folder) / "staged.parquet"
+        staged.write_parquet(path)
+        done = merge(
+            session,
+            Incoming.of([path], schema),
+            Origin(source="api", actor=actor.name, request_id=actor.trace_id),
+            wait_seconds=workspace.settings.lock_timeout_seconds,
+        )
+        counts = done.counts
+        ledger = {
+            "read": len(records),
+            "created": counts.created,
+            "updated": counts.updated,
+            "unchanged": counts.unchanged,
+            "rejected": rejects.height + counts.nameless,
+            "superseded": done.superseded,
+            "merged": 0,
+        }
+        if sum(ledger.values()) != 2 * len(records):
+            raise LedgerUnbalanced(
+                f"{len(records)} records came in, but the ledger says {ledger}. Nothing was written."
+            )
+        record(session, actor, "products.bulk_upsert", "product", None, ledger=ledger)
+    errors = rejects.select("row", "column", "value", "error_code", "error", "suggestion").to_dicts()
+    errors += [
+        {
+            "row": row,
+            "column": "name",
+            "value": None,
+            "error_code": NAMELESS,
+            "error": "The SKU is new and the record gives no name; a new product needs one.",
+            "suggestion": "Send a name.",
+        }
+        for row in done.nameless
+    ]
+    return BulkResult(ledger, sorted(errors, key=lambda error: error["row"]), _publish(workspace, tenant_id))
+
+
+def _publish(workspace: Workspace, tenant_id: UUID) -> bool:
+    try:
+        publish(workspace.app, workspace.clickhouse, tenant_id)
+        tenant = get_tenant(workspace.app, tenant_id)
+        refresh_typed_relations(workspace.app, workspace.ddl, workspace.clickhouse, tenant)
+    except EngineUnavailable:
+        return False  # committed all the same; the publisher's sensor sends it once ClickHouse is back
+    return True
+
+
+def _grown(schema: ProductSchema, records: Iterable[AbstractMapping[str, Any]]) -> ProductSchema:
+    seen: dict[str, FieldType] = {}
+    for entry in records:
+        for name, value in entry.items():
+            if value is not None and name not in seen and name not in PRODUCT_COLUMNS and not schema.field(name):
+                seen[name] = _type_of(value)
+    fields: list[SchemaField] = parse_fields([{"name": name, "type": kind} for name, kind in seen.items()])
+    return schema.with_fields(fields)
+
+
+def _type_of(value: Any) -> FieldType:
+    """The field type that holds a JSON value (design D16)."""
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number"
+    if isinstance(value, list):
+        return "multi_price" if value and isinstance(value[0], dict) else "array"
+    if isinstance(value, dict):
+        return "price"
+    return "string"

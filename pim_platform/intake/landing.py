@@ -1,0 +1,143 @@
+"""Landing: a file's bytes are stored once, hashed on the way, and an import job is made for them."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Literal
+from uuid import UUID
+
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from pim_platform.errors import InvalidRequest
+from pim_platform.intake.models import ImportJob
+from pim_platform.intake.sources import ensure_source
+from pim_platform.intake.workspace import Workspace
+from pim_platform.storage.object_store import Digest, spool
+from pim_platform.storage.postgres import tenant_session
+from pim_platform.tenancy.audit import Actor, record
+
+Origin = Literal["cli", "api", "ui", "inbox"]
+
+#: Jobs in these states still have something to happen: the same file again means the same job (design D5).
+UNFINISHED = ("pending", "mapping", "confirmed", "staging", "staged", "held", "importing")
+
+_NAME_LENGTH = 255
+
+
+def upload_key(tenant_id: UUID, sha256: str) -> str:
+    """Where a file's bytes lie (design D21)."""
+    return f"tenants/{tenant_id}/uploads/{sha256}/original"
+
+
+def land(
+    workspace: Workspace,
+    tenant_id: UUID,
+    content: BinaryIO,
+    *,
+    filename: str,
+    source: str,
+    origin: Origin,
+    actor: Actor,
+    idempotency_key: str | None = None,
+    dry_run: bool = False,
+    reject_policy: str = "skip",
+    same_while_unfinished: bool = True,
+) -> tuple[UUID, bool]:
+    """Store a file and make its job; returns (job id, whether the job is new).
+
+    The same bytes from the same source give the same job while that is unfinished, and under the same
+    ``idempotency_key`` for ever; else a new one. Raises InvalidRequest (too large, a key used for another file).
+    """
+    name = PurePosixPath(filename.replace("\\", "/")).name[:_NAME_LENGTH] or "upload"
+    with tempfile.TemporaryDirectory(prefix="pim-land-") as scratch:
+        path = Path(scratch) / "original"
+        digest = spool(content, path, limit=workspace.settings.max_upload_bytes)
+        key = upload_key(tenant_id, digest.sha256)
+        if not workspace.objects.exists(key):
+            workspace.objects.put_file(key, path)
+    try:
+        with tenant_session(workspace.app, tenant_id) as session:
+            source_id = ensure_source(session, source).id
+            upload_id = _ensure_upload(session, digest, key)
+            known = _known(session, source_id, upload_id, idempotency_key, dry_run, same=same_while_unfinished)
+            if known is not None:
+                return known.id, False
+            job = ImportJob(
+                tenant_id=tenant_id,
+                source_id=source_id,
+                upload_id=upload_id,
+                filename=name,
+                format=PurePosixPath(name).suffix.lstrip(".").lower() or "csv",
+                origin=origin,
+                actor=actor.name,
+                idempotency_key=idempotency_key,
+                dry_run=dry_run,
+                reject_policy=reject_policy,
+            )
+            session.add(job)
+            session.flush()
+            record(session, actor, "import.landed", "import", str(job.id), filename=name, size_bytes=digest.size)
+            return job.id, True
+    except IntegrityError:
+        if idempotency_key is None:
+            raise
+        # Another request with the same key was faster; its job is the answer.
+        with tenant_session(workspace.app, tenant_id) as session:
+            found = _by_key(session, idempotency_key)
+            if found is None:
+                raise
+            return found.id, False
+
+
+def _ensure_upload(session: Session, digest: Digest, key: str) -> UUID:
+    parameters = {"tenant": session.info["tenant_id"], "sha": digest.sha256, "size": digest.size, "key": key}
+    session.execute(
+        text(
+            "INSERT INTO pim.uploads (tenant_id, sha256, size_bytes, object_key) VALUES (:tenant, :sha, :size, :key) "
+            "ON CONFLICT (tenant_id, sha256) DO NOTHING"
+        ),
+        parameters,
+    )
+    found: UUID = session.scalars(
+        text("SELECT id FROM pim.uploads WHERE tenant_id = :tenant AND sha256 = :sha"), parameters
+    ).one()
+    return found
+
+
+def _by_key(session: Session, idempotency_key: str) -> ImportJob | None:
+    return session.scalar(
+        select(ImportJob).where(
+            ImportJob.tenant_id == session.info["tenant_id"], ImportJob.idempotency_key == idempotency_key
+        )
+    )
+
+
+def _known(
+    session: Session, source_id: UUID, upload_id: UUID, idempotency_key: str | None, dry_run: bool, *, same: bool
+) -> ImportJob | None:
+    if idempotency_key is not None:
+        found = _by_key(session, idempotency_key)
+        if found is not None and found.upload_id != upload_id:
+            raise InvalidRequest(
+                f"The Idempotency-Key {idempotency_key!r} was used for another file.",
+                fix="Send a new key with a new file.",
+                code="idempotency_key_reused",
+            )
+        return found
+    if not same:
+        return None
+    return session.scalar(
+        select(ImportJob)
+        .where(
+            ImportJob.tenant_id == session.info["tenant_id"],
+            ImportJob.source_id == source_id,
+            ImportJob.upload_id == upload_id,
+            ImportJob.dry_run == dry_run,
+            ImportJob.state.in_(UNFINISHED),
+        )
+        .order_by(ImportJob.created_at.desc())
+        .limit(1)
+    )

@@ -1,0 +1,215 @@
+"""Tables of the intake."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from pim_platform.storage.base import Base
+from pim_platform.tenancy.models import Tenant
+
+_UUID7 = text("uuidv7()")
+_POLICIES = "confirm_policy IN ('never', 'saved_mapping_fits', 'all_sure')"
+_STATES = "'pending', 'mapping', 'confirmed', 'staging', 'staged', 'held', 'importing', 'done', 'failed', 'cancelled', 'undone'"
+
+
+class Source(Base):
+    """A supplier, feed or door that files come from (design D1)."""
+
+    __tablename__ = "sources"
+    __table_args__ = (
+        CheckConstraint("slug ~ '^[a-z0-9][a-z0-9_.-]{0,62}$'", name="slug"),
+        CheckConstraint("priority BETWEEN 0 AND 100", name="priority"),
+        CheckConstraint("trust BETWEEN 0 AND 1", name="trust"),
+        CheckConstraint("default_currency ~ '^[A-Z]{3}$'", name="currency"),
+        CheckConstraint(_POLICIES, name="confirm_policy"),
+        CheckConstraint("absent_rows IN ('keep', 'deactivate', 'delete')", name="absent_rows"),
+        UniqueConstraint("tenant_id", "slug", name="uq_sources_tenant_id_slug"),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey(Tenant.id), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_UUID7)
+    slug: Mapped[str] = mapped_column(Text)
+    name: Mapped[str] = mapped_column(Text)
+    priority: Mapped[int] = mapped_column(server_default=text("50"))
+    trust: Mapped[float] = mapped_column(Double, server_default=text("0.5"))
+    default_currency: Mapped[str | None] = mapped_column(Text)
+    confirm_policy: Mapped[str | None] = mapped_column(Text)
+    full_feed: Mapped[bool] = mapped_column(server_default=text("false"))
+    absent_rows: Mapped[str] = mapped_column(Text, server_default="keep")
+    last_accepted_job_id: Mapped[UUID | None]
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class Upload(Base):
+    """Bytes that came in, stored once per tenant and content (design D5)."""
+
+    __tablename__ = "uploads"
+    __table_args__ = (
+        CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256"),
+        UniqueConstraint("tenant_id", "sha256", name="uq_uploads_tenant_id_sha256"),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey(Tenant.id), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_UUID7)
+    sha256: Mapped[str] = mapped_column(Text)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    object_key: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class ImportJob(Base):
+    """One import of one file: its state, proposal, confirmed mapping, lease, progress and ledger."""
+
+    __tablename__ = "import_jobs"
+    __table_args__ = (
+        CheckConstraint("origin IN ('cli', 'api', 'ui', 'inbox')", name="origin"),
+        CheckConstraint(f"state IN ({_STATES})", name="state"),
+        CheckConstraint(
+            "state <> 'done' OR (rows_read IS NOT NULL AND rows_read = rows_created + rows_updated + rows_unchanged"
+            " + rows_rejected + rows_superseded + rows_merged)",
+            name="ledger_balances",
+        ),
+        ForeignKeyConstraint(
+            ["tenant_id", "source_id"], [Source.tenant_id, Source.id], name="fk_import_jobs_tenant_id_source_id"
+        ),
+        ForeignKeyConstraint(
+            ["tenant_id", "upload_id"], [Upload.tenant_id, Upload.id], name="fk_import_jobs_tenant_id_upload_id"
+        ),
+        Index("ix_import_jobs_tenant_id_created_at", "tenant_id", "created_at"),
+        Index(
+            "ix_import_jobs_open",
+            "state",
+            postgresql_where=text("state IN ('pending', 'confirmed', 'staging', 'importing')"),
+        ),
+        Index(
+            "uq_import_jobs_idempotency_key",
+            "tenant_id",
+            "idempotency_key",
+            unique=True,
+            postgresql_where=text("idempotency_key IS NOT NULL"),
+        ),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey(Tenant.id), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_UUID7)
+    source_id: Mapped[UUID]
+    upload_id: Mapped[UUID]
+    filename: Mapped[str] = mapped_column(Text)
+    format: Mapped[str] = mapped_column(Text)
+    origin: Mapped[str] = mapped_column(Text)
+    actor: Mapped[str] = mapped_column(Text)
+    idempotency_key: Mapped[str | None] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(Text, server_default="pending")
+    reason_code: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(Text)
+    attempt: Mapped[int] = mapped_column(server_default=text("0"))
+    dry_run: Mapped[bool] = mapped_column(server_default=text("false"))
+    full_feed: Mapped[bool] = mapped_column(server_default=text("false"))
+    reject_policy: Mapped[str] = mapped_column(Text, server_default="skip")
+    cancel_requested: Mapped[bool] = mapped_column(server_default=text("false"))
+    dialect: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    headers: Mapped[list[str] | None] = mapped_column(JSONB)
+    header_fingerprint: Mapped[str | None] = mapped_column(Text)
+    sample_rows: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB)
+    suggested_columns: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB)
+    suggested_fields: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB)
+    mapping: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB)
+    schema_version: Mapped[int | None]
+    row_count: Mapped[int | None] = mapped_column(BigInteger)
+    imported_count: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    rows_read: Mapped[int | None] = mapped_column(BigInteger)
+    rows_created: Mapped[int | None] = mapped_column(BigInteger)
+    rows_updated: Mapped[int | None] = mapped_column(BigInteger)
+    rows_unchanged: Mapped[int | None] = mapped_column(BigInteger)
+    rows_rejected: Mapped[int | None] = mapped_column(BigInteger)
+    rows_superseded: Mapped[int | None] = mapped_column(BigInteger)
+    rows_merged: Mapped[int | None] = mapped_column(BigInteger)
+    rows_removed: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    reject_reasons: Mapped[dict[str, int]] = mapped_column(JSONB, server_default=text("'{}'"))
+    progress: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
+    staged_attempt: Mapped[int | None]
+    commit_seq: Mapped[int | None] = mapped_column(BigInteger)
+    lease_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    lease_owner: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    confirmed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    started_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+    @property
+    def merged(self) -> bool:
+        """Whether its merge is committed: ledger and ``staged_attempt`` are written in the same transaction."""
+        return self.staged_attempt is not None and not self.dry_run
+
+    def ledger(self) -> dict[str, int] | None:
+        """The row ledger (design D4) by its short names; None before the diff."""
+        if self.rows_read is None:
+            return None
+        return {
+            "read": self.rows_read,
+            "created": self.rows_created or 0,
+            "updated": self.rows_updated or 0,
+            "unchanged": self.rows_unchanged or 0,
+            "rejected": self.rows_rejected or 0,
+            "superseded": self.rows_superseded or 0,
+            "merged": self.rows_merged or 0,
+        }
+
+
+class MappingTemplate(Base):
+    """The mapping confirmed last for files of one header from one source."""
+
+    __tablename__ = "mapping_templates"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "source_id"], [Source.tenant_id, Source.id], name="fk_mapping_templates_tenant_id_source_id"
+        ),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    source_id: Mapped[UUID] = mapped_column(primary_key=True)
+    header_fingerprint: Mapped[str] = mapped_column(Text, primary_key=True)
+    mapping: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    job_id: Mapped[UUID]
+    updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class MappingFeedback(Base):
+    """One column of one confirmation: what was proposed and what the person chose."""
+
+    __tablename__ = "mapping_feedback"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "source_id"], [Source.tenant_id, Source.id], name="fk_mapping_feedback_tenant_id_source_id"
+        ),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_UUID7)
+    source_id: Mapped[UUID]
+    job_id: Mapped[UUID]
+    column_name: Mapped[str] = mapped_column(Text)
+    proposed_field: Mapped[str | None] = mapped_column(Text)
+    confirmed_field: Mapped[str | None] = mapped_column(Text)
+    confidence: Mapped[float] = mapped_column(Double)
+    auto: Mapped[bool]
+    correct: Mapped[bool]
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())

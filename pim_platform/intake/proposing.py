@@ -1,0 +1,89 @@
+"""Proposing: a landed file's dialect, schema and mapping are worked out and put into its job."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import func
+from sqlalchemy.orm import Session
+
+from pim_platform.catalog.schema import SchemaField
+from pim_platform.catalog.schemas import current_schema, parse_fields
+from pim_platform.errors import BadInput
+from pim_platform.intake.jobs import get_job
+from pim_platform.intake.mapping import ColumnMapping, Mapping
+from pim_platform.intake.models import ImportJob, MappingTemplate, Source, Upload
+from pim_platform.intake.proposal import Proposal, propose
+from pim_platform.intake.workspace import Workspace
+from pim_platform.storage.postgres import tenant_session
+
+
+def propose_job(workspace: Workspace, tenant_id: UUID, job_id: UUID) -> ImportJob:
+    """Fill a ``pending`` job with its proposal: it waits in ``mapping`` then. A job further on is returned as it is.
+
+    A file that cannot be read fails the job, and the error (UnreadableFile) is raised.
+    """
+    with tenant_session(workspace.app, tenant_id) as session:
+        job = get_job(session, job_id)
+        if job.state != "pending":
+            return job
+        key = session.get_one(Upload, (tenant_id, job.upload_id)).object_key
+        schema = current_schema(session)
+        currency = session.get_one(Source, (tenant_id, job.source_id)).default_currency or schema.default_currency
+    try:
+        with workspace.objects.local_copy(key) as path:
+            proposal = propose(
+                path,
+                filename=job.filename,
+                schema=schema,
+                default_currency=currency,
+                default_locale=schema.default_locale,
+            )
+    except BadInput as error:
+        fail_job(workspace, tenant_id, job_id, error)
+        raise
+    with tenant_session(workspace.app, tenant_id) as session:
+        job = get_job(session, job_id, lock=True)
+        if job.state == "pending":
+            _write(session, job, proposal)
+        return job
+
+
+def _write(session: Session, job: ImportJob, proposal: Proposal) -> None:
+    job.state = "mapping"
+    job.dialect = proposal.dialect.model_dump()
+    job.headers = list(proposal.headers)
+    job.header_fingerprint = proposal.fingerprint
+    job.sample_rows = list(proposal.sample_rows)
+    job.row_count = proposal.rows
+    saved = _saved_columns(session, job)
+    columns = saved if saved is not None else proposal.columns
+    job.suggested_columns = [column.model_dump() for column in columns]
+    job.suggested_fields = [] if saved is not None else [field.model_dump() for field in proposal.fields]
+
+
+def _saved_columns(session: Session, job: ImportJob) -> list[ColumnMapping] | None:
+    """The mapping confirmed last for this header from this source: the first tier, applied as it is (section 3)."""
+    template = session.get(MappingTemplate, (job.tenant_id, job.source_id, job.header_fingerprint))
+    if template is None:
+        return None
+    known = {"confidence": 1.0, "auto": True, "reason": "confirmed before for this source"}
+    return [ColumnMapping.model_validate({**column, **known}) for column in template.mapping]
+
+
+def fail_job(workspace: Workspace, tenant_id: UUID, job_id: UUID, error: BadInput) -> None:
+    """End a job that cannot go on, with the reason a person can act on."""
+    with tenant_session(workspace.app, tenant_id) as session:
+        job = get_job(session, job_id, lock=True)
+        job.state, job.reason_code, job.reason = "failed", error.code, str(error)
+        job.finished_at = func.clock_timestamp()
+
+
+def suggested_mapping(job: ImportJob) -> Mapping:
+    """The mapping that was proposed for a job."""
+    return Mapping.model_validate({"columns": job.suggested_columns or []})
+
+
+def suggested_fields(job: ImportJob) -> list[SchemaField]:
+    """The schema fields that were proposed for a job: those its mapping writes and the schema lacks."""
+    return parse_fields(job.suggested_fields or [])
