@@ -42,15 +42,15 @@ class EmbeddedClickHouse:
         state = self.home.recall(PART)
         return processes.living(state.pid, state.created) if state else None
 
-    def start(self) -> subprocess.Popen[bytes] | None:
-        """Have a server answer on the port; returns its process, or None when a living one was adopted.
+    def start(self) -> None:
+        """Have a server answer on the port: adopt a living one, or start one.
 
         Raises EngineUnavailable when it did not answer within READY_SECONDS.
         """
         state = self.home.recall(PART)
         if state and state.port == self.port and processes.living(state.pid, state.created):
             self._wait_ready(None)
-            return None
+            return
         self.stop()
         command = [sys.executable, "-m", "pim_platform.local.clickhouse_server"]
         command += ["--home", str(self.home.root), "--port", str(self.port)]
@@ -64,7 +64,6 @@ class EmbeddedClickHouse:
         # Remembered before it is ready: if we are killed while it loads, the next start must find it.
         self.home.remember(PART, PartState(server.pid, processes.created(server.pid), self.port))
         self._wait_ready(server)
-        return server
 
     def stop(self) -> None:
         """End the server; requests under way get 5 s. Unfinished inserts leave nothing behind."""

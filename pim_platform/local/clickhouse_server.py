@@ -26,6 +26,7 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pim_platform.local.clickhouse_codec import Encoder, UnknownCoding, chosen, decoded
 from pim_platform.local.clickhouse_engine import (
@@ -78,6 +79,10 @@ _FIRST_PIECES = 1024 * 1024  # bytes gathered before the status line goes out, s
 _WORTH_COMPRESSING = 1024  # bytes
 
 
+class _BrokenOff(Exception):
+    """The answer cannot be completed, and its error has been sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Call:
     """A request taken apart."""
@@ -93,7 +98,7 @@ class _Call:
     body: IO[bytes]
 
 
-def create_app(engine: Engine, *, user: str, password: str, spool: Path) -> Starlette:
+def create_app(engine: Engine, *, user: str, password: str, spool: Path) -> ASGIApp:
     """The application over ``engine``; large request bodies are spooled to files in the folder ``spool``."""
     threads = ThreadPoolExecutor(max_workers=engine.connections * 4, thread_name_prefix="query")
     # Apart, or answers under way would starve behind requests that wait for their connections.
@@ -128,8 +133,13 @@ def create_app(engine: Engine, *, user: str, password: str, spool: Path) -> Star
         streams.shutdown(wait=False, cancel_futures=True)
         engine.close()
 
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(_BrokenOff):  # returning early has the server close the connection
+            await inner(scope, receive, send)
+
     routes = [Route("/ping", ping), Route("/", query, methods=["GET", "POST"])]
-    return Starlette(routes=routes, lifespan=lifespan)
+    inner = Starlette(routes=routes, lifespan=lifespan)
+    return app
 
 
 def _allowed(request: Request, user: str, password: str) -> bool:
@@ -298,7 +308,8 @@ def _streamed(
                 while (piece := await loop.run_in_executor(streams, next, source, None)) is not None:
                     yield encoder.piece(piece)
         except ClickHouseError as error:
-            yield encoder.piece(_late_error(error, tag))
+            yield encoder.piece(_late_error(error, tag)) + encoder.end()
+            raise _BrokenOff from error  # a reader that knows no such blocks must not take this for the whole answer
         finally:
             await loop.run_in_executor(streams, source.close)
         yield encoder.end()

@@ -128,7 +128,9 @@ def lifted_limit(sql: str, limits: dict[str, float]) -> str:
 
 
 def _clause_before(parts: list[tuple[str, str]], index: int) -> bool:
-    """Whether SET or SETTINGS stands somewhere before: `WHERE max_execution_time = 0` is an honest question."""
+    """Whether an assignment of SET or SETTINGS begins here: `WHERE max_execution_time = 0` is an honest question."""
+    if index == 0 or parts[index - 1][1].upper() not in ("SET", "SETTINGS", ","):
+        return False
     return any(kind == "word" and text.upper() in ("SET", "SETTINGS") for kind, text in parts[:index])
 
 

@@ -102,8 +102,8 @@ class EmbeddedPostgres:
         found = self._postmaster()
         return found[0] if found else None
 
-    def start(self) -> subprocess.Popen[bytes] | None:
-        """Have a server answer on the port; returns its process, or None when a living one was adopted.
+    def start(self) -> None:
+        """Have a server answer on the port: adopt a living one, or start one.
 
         Raises Misconfigured when it cannot ever start, EngineUnavailable when it did not within READY_SECONDS.
         """
@@ -113,7 +113,7 @@ class EmbeddedPostgres:
         if found and found[1] == self.port:
             self._wait_ready(None, deadline)
             self._remember(found[0].pid)
-            return None
+            return
         if found:  # on another port: the settings changed
             self.stop()
         while True:
@@ -128,7 +128,7 @@ class EmbeddedPostgres:
                 time.sleep(0.2)
                 continue
             self._remember(server.pid)
-            return server
+            return
 
     def stop(self) -> None:
         """Fast shutdown: running transactions are rolled back, a checkpoint is written."""

@@ -25,6 +25,7 @@ PART_MARK = "PIM_PROCESS_PART"
 
 _SAME_SECOND = 1.0  # seconds by which create times of one process may differ between readings of the clock
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_started: list[subprocess.Popen[bytes]] = []  # kept so that each is reaped once it has ended, by whoever ended it
 _GONE = (psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied)
 
 
@@ -54,8 +55,9 @@ def spawn(
             prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
 
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    _reap()
     try:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=descriptor,
@@ -70,6 +72,13 @@ def spawn(
         )
     finally:
         os.close(descriptor)
+    _started.append(process)
+    return process
+
+
+def _reap() -> None:
+    """Take note of children that have ended, so that they do not stay zombies."""
+    _started[:] = [process for process in _started if process.poll() is None]
 
 
 def living(pid: int, created: float) -> psutil.Process | None:
@@ -125,6 +134,7 @@ def end(processes: Iterable[psutil.Process], *, grace: float, first: int = signa
         with suppress(*_GONE):
             process.kill()
     _wait(waiting, 10.0)
+    _reap()
     return waiting
 
 

@@ -1,0 +1,78 @@
+"""Homes and ports for tests that start real servers; parallel runs never meet."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pim_platform.local import processes
+from pim_platform.settings import Settings
+
+WAIT_SECONDS = 180.0
+"""How long a test waits for something that takes seconds here: machines twice as slow must pass too."""
+
+_RANGE = range(21_000, 31_000, 10)  # below Linux's ephemeral ports, which begin at 32768
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = WAIT_SECONDS) -> None:
+    """Wait until ``condition()`` is true; fail the test, saying what was waited for."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
+        time.sleep(0.1)
+
+
+@contextmanager
+def free_ports() -> Iterator[int]:
+    """The first of ten free ports in a row, reserved against other test runs by a file lock."""
+    folder = Path(tempfile.gettempdir()) / "pim-test-ports"
+    folder.mkdir(mode=0o777, exist_ok=True)
+    for first in random.sample(_RANGE, len(_RANGE)):
+        descriptor = os.open(folder / str(first), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            if all(_free(first + step) for step in range(10)):
+                yield first
+                return
+        finally:
+            os.close(descriptor)
+    raise AssertionError("no free ports")
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+@contextmanager
+def throwaway_settings(**values: object) -> Iterator[Settings]:
+    """Settings of a new home on free ports; in the end no process and no file of it is left.
+
+    The home lies beside pytest's own folders, which it closes to PostgreSQL's user at every session's start.
+    """
+    root = Path(tempfile.mkdtemp(prefix="pim-test-"))
+    try:
+        with free_ports() as port:
+            settings = Settings.model_validate({"home": root / "home", "port": port, **values})
+            try:
+                yield settings
+            finally:
+                processes.end(processes.marked(settings.home_path), grace=30.0)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
