@@ -44,7 +44,8 @@ def is_alive(owner: str | None) -> bool | None:
         return None
     try:
         process = psutil.Process(int(pid))
-        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - float(started)) < 1
+        same = bool(abs(process.create_time() - float(started)) < 1)  # a pid is given again to others
+        return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 

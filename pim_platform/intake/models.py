@@ -27,7 +27,10 @@ from pim_platform.tenancy.models import Tenant
 
 _UUID7 = text("uuidv7()")
 _POLICIES = "confirm_policy IN ('never', 'saved_mapping_fits', 'all_sure')"
-_STATES = "'pending', 'mapping', 'confirmed', 'staging', 'staged', 'held', 'importing', 'done', 'failed', 'cancelled', 'undone'"
+_STATES = (
+    "'pending', 'mapping', 'confirmed', 'staging', 'staged', 'held', 'importing', 'done', 'failed', "
+    "'cancelled', 'undone'"
+)
 
 
 class Source(Base):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, text
+from sqlalchemy import func, literal_column
 from sqlalchemy.orm import Session
 
 from pim_platform.catalog.checksum import Agreement, compare_engines
@@ -93,7 +93,7 @@ def _settle(workspace: Workspace, job: ImportJob, error: BaseException) -> None:
         row.reason_code = error.code if isinstance(error, PimError) else "internal"
         row.reason = str(error) if known else f"{type(error).__name__}: {error}"
         if (isinstance(error, PimError) and error.transient) or isinstance(error, KeyboardInterrupt | SystemExit):
-            row.lease_owner, row.lease_at = None, text("'-infinity'::timestamptz")
+            row.lease_owner, row.lease_at = None, literal_column("'-infinity'::timestamptz")
         else:
             row.state = "cancelled" if isinstance(error, JobCancelled) else "failed"
             row.finished_at = func.clock_timestamp()
@@ -101,7 +101,7 @@ def _settle(workspace: Workspace, job: ImportJob, error: BaseException) -> None:
 
 def stage_job(workspace: Workspace, job: ImportJob, lease: Lease) -> Manifest:
     """Read, map and validate the job's file into Parquet; returns the manifest it wrote last."""
-    assert job.schema_version is not None and job.mapping is not None and job.dialect is not None
+    assert job.schema_version is not None
     with tenant_session(workspace.app, job.tenant_id) as session:
         schema = schema_version(session, job.schema_version)
         key = session.get_one(Upload, (job.tenant_id, job.upload_id)).object_key

@@ -1,0 +1,84 @@
+"""Fixtures for tests on the real engines: one embedded PostgreSQL and ClickHouse per test session.
+
+Tests are independent because each makes its own tenants; nothing is cleaned up in between.
+"""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pim_platform.intake.workspace import Workspace
+from pim_platform.local.engines import engines
+from pim_platform.settings import Settings
+from pim_platform.storage.postgres import dispose_engines
+from pim_platform.tenancy.audit import Actor
+from pim_platform.tenancy.tenants import ConfirmPolicy, TenantInfo, create_tenant
+
+_PORTS = 6
+
+
+def free_ports(count: int = _PORTS) -> int:
+    """The first of ``count`` consecutive free ports."""
+    for first in range(21_000 + uuid.uuid4().int % 20_000, 60_000, count):
+        held = []
+        try:
+            for port in range(first, first + count):
+                one = socket.socket()
+                held.append(one)
+                one.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        else:
+            return first
+        finally:
+            for one in held:
+                one.close()
+    raise RuntimeError("no free ports")
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings of a home of its own."""
+    return Settings(home=tmp_path_factory.mktemp("home"), port=free_ports())
+
+
+@pytest.fixture(scope="session")
+def workspace(settings: Settings) -> Iterator[Workspace]:
+    """A workspace on real embedded engines, migrated."""
+    with engines(settings):
+        yield Workspace(settings)
+        dispose_engines()
+
+
+@pytest.fixture
+def make_tenant(workspace: Workspace) -> Callable[..., TenantInfo]:
+    """Makes a tenant with a name of its own."""
+
+    def make(policy: ConfirmPolicy = "never", currency: str = "EUR", locale: str = "en-US") -> TenantInfo:
+        return create_tenant(
+            workspace.app,
+            "t" + uuid.uuid4().hex[:12],
+            currency=currency,
+            locale=locale,
+            timezone="UTC",
+            confirm_policy=policy,
+            actor=Actor("test"),
+        )
+
+    return make
+
+
+@pytest.fixture
+def catalogues() -> Path:
+    """The folder of real product files beside the project; skips where it is absent."""
+    folder = Path(__file__).parents[2] / "shared" / "data" / "catalogues"
+    if not folder.is_dir():
+        pytest.skip("the catalogues of real product files are not beside the project (../shared/data/catalogues)")
+    return folder
+
+

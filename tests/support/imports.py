@@ -1,0 +1,52 @@
+"""Running whole imports in the test's process, without Dagster."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+from uuid import UUID
+
+from pim_platform.intake.confirming import confirm_job
+from pim_platform.intake.landing import land
+from pim_platform.intake.lease import claim
+from pim_platform.intake.models import ImportJob
+from pim_platform.intake.proposing import propose_job
+from pim_platform.intake.running import attempt, merge_job, publish_job, stage_job
+from pim_platform.intake.workspace import Workspace
+from pim_platform.tenancy.audit import Actor
+
+ACTOR = Actor("test")
+
+
+def land_bytes(
+    workspace: Workspace, tenant_id: UUID, content: bytes, *, filename: str = "products.csv", **options: Any
+) -> UUID:
+    """Land a file and return its job's id."""
+    given = {"source": "test", "origin": "cli", "actor": ACTOR} | options
+    job_id, _ = land(workspace, tenant_id, io.BytesIO(content), filename=filename, **given)
+    return job_id
+
+
+def run_job(workspace: Workspace, tenant_id: UUID, job_id: UUID) -> ImportJob:
+    """Run a confirmed job to its end."""
+    claim(workspace, tenant_id, job_id)
+    with attempt(workspace, tenant_id, job_id) as (job, lease):
+        if not job.merged:
+            stage_job(workspace, job, lease)
+            job = merge_job(workspace, job, lease)
+        return job if job.dry_run else publish_job(workspace, job, lease)
+
+
+def import_bytes(
+    workspace: Workspace,
+    tenant_id: UUID,
+    content: bytes,
+    *,
+    confirm: dict[str, Any] | None = None,
+    **options: Any,
+) -> ImportJob:
+    """Land, propose, confirm (the proposal, unless ``confirm`` says otherwise) and run a file."""
+    job_id = land_bytes(workspace, tenant_id, content, **options)
+    propose_job(workspace, tenant_id, job_id)
+    confirm_job(workspace, tenant_id, job_id, actor=ACTOR, **(confirm or {}))
+    return run_job(workspace, tenant_id, job_id)
