@@ -1,4 +1,8 @@
-"""Signatures first; bodies follow in the next commits."""
+"""From a file to a proposal: dialect, columns, schema and mapping, with confidence and reasons.
+
+Reads the head of the file and samples spread over it; a file of up to 64 MB is read whole, so that
+its rows are counted exactly. Loads neither Pandera nor Dagster, so that it answers within a second.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,23 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from pim_platform.catalog.schema import ProductSchema, SchemaField
-from pim_platform.intake.dialect import Dialect
+from pim_platform.catalog.schema import PRODUCT_COLUMNS, ProductSchema, SchemaField
+from pim_platform.catalog.staged import RAW_PREFIX
+from pim_platform.errors import UnreadableFile
+from pim_platform.intake.dialect import Dialect, dialect_of_sample
 from pim_platform.intake.mapping.models import ColumnMapping, Mapping, header_fingerprint
+from pim_platform.intake.mapping.propose import propose_mapping
+from pim_platform.intake.profile import ColumnProfile, profile_columns
+from pim_platform.intake.readers.sampling import sample_rows
+from pim_platform.intake.readers.source import take_sample
+
+#: Rows shown as an example (seed 000).
+SAMPLE_ROWS = 5
 
 
 class Proposal(BaseModel):
+    """What the platform thinks of a file; a person or a policy confirms it."""
+
     model_config = ConfigDict(frozen=True)
 
     dialect: Dialect
@@ -20,28 +35,50 @@ class Proposal(BaseModel):
     rows: int
     rows_exact: bool
     columns: list[ColumnMapping]
+    profiles: list[ColumnProfile]
     fields: list[SchemaField]
     sample_rows: list[dict[str, str]]
     fingerprint: str
     default_currency: str | None = None
     default_locale: str | None = None
     saved: bool = False
+    """Whether a saved mapping of the source fitted exactly."""
 
     @property
     def mapping(self) -> Mapping:
+        """The proposed columns as a mapping that can be confirmed as it is."""
         return Mapping(columns=tuple(self.columns))
 
     @property
-    def suggested_schema(self) -> dict[str, Any]:
-        raise NotImplementedError
+    def all_sure(self) -> bool:
+        """Whether every column is sure and one of them is the SKU (policy ``all_sure``)."""
+        return all(column.auto for column in self.columns) and self.mapping.column_of("sku") is not None
 
     @property
-    def all_sure(self) -> bool:
-        """Every imported column is auto and sku is mapped (policy all_sure)."""
-        raise NotImplementedError
+    def suggested_schema(self) -> dict[str, Any]:
+        """The suggested fields in the words of seed 000."""
+        fields = [field.model_dump(include={"name", "type", "required", "description"}) for field in self.fields]
+        return {"fields": fields, "default_currency": self.default_currency, "default_locale": self.default_locale}
 
     def to_json(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """The shape that ``pim propose --json`` prints."""
+        columns = []
+        for column, profile in zip(self.columns, self.profiles, strict=True):
+            shown = column.model_dump(exclude_none=True)
+            shown["examples"] = profile.examples
+            columns.append(shown)
+        return {
+            "dialect": self.dialect.model_dump(),
+            "headers": self.headers,
+            "rows": self.rows,
+            "rows_exact": self.rows_exact,
+            "columns": columns,
+            "sample_rows": self.sample_rows,
+            "suggested_schema": self.suggested_schema,
+            "suggested_mapping": self.mapping.flat(),
+            "fingerprint": self.fingerprint,
+            "saved": self.saved,
+        }
 
 
 def propose(
@@ -54,7 +91,106 @@ def propose(
     saved: Mapping | None = None,
     dialect: Dialect | None = None,
 ) -> Proposal:
-    raise NotImplementedError
+    """Propose dialect, schema and mapping for a file.
+
+    ``schema`` is the tenant's present one: its fields are preferred and keep their types. ``saved``
+    is the mapping last confirmed for this source: where the headers are the same it is taken as it
+    is. ``dialect`` overrides detection. No currency is invented: unknown stays None.
+    Raises :class:`UnreadableFile` as :func:`pim_platform.intake.dialect.detect_dialect` does.
+    """
+    name = filename or path.name
+    sample = take_sample(path, name)
+    dialect = dialect or dialect_of_sample(sample, name)
+    rows = sample_rows(path, dialect, sample)
+    headers = rows.headers
+    if rows.count == 0:
+        raise UnreadableFile(
+            f"{name} holds a header line ({', '.join(repr(h) for h in headers[:12])}) but no records.",
+            fix="Add at least one product line below the header.", code="header_only", file=name,
+        )  # fmt: skip
+    currency = default_currency or (schema.default_currency if schema else None)
+    locale = default_locale or (schema.default_locale if schema else None)
+    profiles = profile_columns(rows.frame, headers, decimal=dialect.decimal)
+    columns = propose_mapping(headers, profiles, schema, default_locale=locale)
+    fits = saved is not None and saved.fits(headers)
+    if saved is not None:
+        columns = _from_saved(columns, saved, exact=fits)
+    first = rows.head.head(SAMPLE_ROWS)
+    shown = [
+        {_unique(headers, i): first[f"{RAW_PREFIX}{i}"][n] or "" for i in range(len(headers))}
+        for n in range(first.height)
+    ]
+    return Proposal(
+        dialect=dialect,
+        headers=headers,
+        rows=rows.count,
+        rows_exact=rows.exact,
+        columns=columns,
+        profiles=profiles,
+        fields=_fields(columns, schema),
+        sample_rows=shown,
+        fingerprint=header_fingerprint(headers),
+        default_currency=currency or _only_currency(columns),
+        default_locale=locale,
+        saved=fits,
+    )
+
+
+def _from_saved(columns: list[ColumnMapping], saved: Mapping, *, exact: bool) -> list[ColumnMapping]:
+    """What was confirmed for this source before goes before any guess, column by column."""
+    if exact:
+        why = {"confidence": 1.0, "auto": True, "reason": "confirmed before for this source"}
+        known = {column.index: column for column in saved.columns}
+        return [known[c.index].model_copy(update=why) if c.index in known else c for c in columns]
+    by_name: dict[str, list[ColumnMapping]] = {}
+    for column in saved.columns:
+        by_name.setdefault(column.source.casefold(), []).append(column)
+    names = [column.source.casefold() for column in columns]
+    result = []
+    for column, name in zip(columns, names, strict=True):
+        before = by_name.get(name, [])
+        if name and len(before) == 1 and names.count(name) == 1:
+            update = {"index": column.index, "confidence": 0.97, "auto": True, "reason": "a column of this name was confirmed before"}
+            result.append(before[0].model_copy(update=update))
+        else:
+            result.append(column)
+    return _without_clashes(result, {c.index for c, n in zip(columns, names, strict=True) if n in by_name})
+
+
+def _without_clashes(columns: list[ColumnMapping], kept: set[int]) -> list[ColumnMapping]:
+    """New columns yield the fields that confirmed columns write."""
+    owned = {column.field for column in columns if column.index in kept and not column.ignored}
+    result = []
+    for column in columns:
+        if column.index not in kept and column.field in owned and column.type not in ("array", "multi_price"):
+            name = next(n for n in (f"{column.field}_{i}" for i in range(2, 10_000)) if n not in owned)
+            owned.add(name)
+            column = column.model_copy(update={"field": name, "target": "attribute", "auto": False})
+        result.append(column)
+    return result
+
+
+def _unique(headers: list[str], index: int) -> str:
+    """The header, or ``#n`` where it is blank or not the first of its name."""
+    header = headers[index]
+    return header if header and headers.index(header) == index else f"#{index + 1}"
+
+
+def _fields(columns: list[ColumnMapping], schema: ProductSchema | None) -> list[SchemaField]:
+    fields: dict[str, SchemaField] = {}
+    for column in columns:
+        if column.ignored or column.field in PRODUCT_COLUMNS or column.field is None or column.field in fields:
+            continue
+        known = schema.field(column.field) if schema else None
+        made = SchemaField(name=column.field, type=column.type, description=f"from column {column.source!r}"[:200])
+        fields[column.field] = known or made
+    return list(fields.values())
+
+
+def _only_currency(columns: list[ColumnMapping]) -> str | None:
+    """The currency that the file itself names, where it names exactly one."""
+    named = {column.currency for column in columns if column.currency}
+    return named.pop() if len(named) == 1 else None
 
 
 __all__ = ["Proposal", "header_fingerprint", "propose"]

@@ -7,7 +7,7 @@ record at a time by :mod:`.exact`. Lines without any value are no records and ge
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,9 +70,21 @@ def read_batches(path: Path, dialect: Dialect, *, batch_rows: int = 65_536) -> I
             yield Batch(part, bad if high is None else bad.filter(pl.col("row") < high), batch.bytes_read)
 
 
+def batches_of_bytes(data: bytes, dialect: Dialect, width: int, *, header: bool) -> Iterator[Batch]:
+    """Read a piece of a file, in the file's encoding, that starts and ends with a record.
+
+    ``width``: columns of the file; ``header``: whether the piece is the start of the file.
+    """
+    piece = dialect if header else dialect.model_copy(update={"header_row": None, "width": width})
+    text = data.decode(dialect.encoding, "pim_mark").encode("utf-8", "surrogatepass").removeprefix(b"\xef\xbb\xbf")
+    if text.strip():
+        yield from _Reader(Path("sample"), piece, text).batches()
+
+
 class _Reader:
-    def __init__(self, path: Path, dialect: Dialect) -> None:
+    def __init__(self, path: Path, dialect: Dialect, data: bytes | None = None) -> None:
         self._path = path
+        self._data = data
         self._dialect = dialect
         self._delimiter, self._line_end = ord(dialect.delimiter), ord(dialect.line_end)
         self._quote = ord(dialect.quote) if dialect.quote else None
@@ -115,7 +127,11 @@ class _Reader:
         self._block, self._position, self._final, self._consumed = b"", 0, False, 0
         ready = False
         dialect = self._dialect
-        chunks = utf8_chunks(self._path, packed=dialect.compression == "gzip", encoding=dialect.encoding)
+        chunks: Iterable[tuple[bytes, int]]
+        if self._data is not None:
+            chunks = [(self._data, len(self._data))]
+        else:
+            chunks = utf8_chunks(self._path, packed=dialect.compression == "gzip", encoding=dialect.encoding)
         for chunk, consumed in chunks:
             self._block = self._block[self._position :] + chunk
             self._position, self._consumed = 0, consumed

@@ -1,0 +1,208 @@
+"""Propose what every column of a file means: tiers, one-to-one assignment, abstaining over guessing.
+
+Tiers: fields the tenant's schema has, dictionaries (exact, then without a prefix), names that are
+weak on their own but backed by the cells, names that resemble known ones. What is left becomes an
+attribute with a name made from its header, or is ignored where the column is empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pim_platform.catalog.schema import FieldType, ProductSchema
+from pim_platform.intake.mapping.candidates import (
+    SURE,
+    THRESHOLD,
+    Candidate,
+    candidates,
+    is_bookkeeping,
+    is_flag,
+)
+from pim_platform.intake.mapping.models import MULTI_VALUED_TYPES, PRODUCT_COLUMN_TYPES, ColumnMapping
+from pim_platform.intake.mapping.names import HeaderFacts, read_header, snake_case
+from pim_platform.intake.profile import ColumnProfile
+
+#: Targets that any number of columns may have; each column gets a field of its own.
+_MANY = frozenset({"image_url", "category", "tags", "dimensions", "option_name", "option_value"})
+_MONEY = frozenset({"price", "compare_at_price", "cost"})
+_NUMBERS = frozenset({"weight", "stock_quantity", "dimensions"})
+_LISTS = frozenset({"tags"})
+#: Targets whose cells hold a list where they hold a separator.
+_LISTABLE = frozenset({"category", "image_url", "option_value"})
+
+
+def propose_mapping(
+    headers: Sequence[str],
+    profiles: Sequence[ColumnProfile],
+    schema: ProductSchema | None = None,
+    *,
+    default_locale: str | None = None,
+) -> list[ColumnMapping]:
+    """One :class:`ColumnMapping` per column, in order.
+
+    ``default_locale`` (else English, else the first) decides which of several translations of a
+    field takes the field's plain name.
+    """
+    facts = [read_header(header) for header in headers]
+    found = [_with_schema(candidates(f, p), f, schema) for f, p in zip(facts, profiles, strict=True)]
+    chosen = _assign(found, facts, profiles)
+    main = _main_locale([f.locale for f in facts], default_locale)
+    money = {
+        target: {facts[i].currency for i, c in enumerate(chosen) if c and c.target == target} for target in _MONEY
+    }
+    used: set[str] = set()
+    columns: list[ColumnMapping | None] = [None] * len(headers)
+    # Columns that have a claim to a field's plain name come before those that must take another.
+    order = sorted(range(len(headers)), key=lambda i: _claim(chosen[i], facts[i], main, i))
+    for index in order:
+        choice = chosen[index]
+        several = bool(choice) and len(money.get(choice.target if choice else "", ())) > 1
+        columns[index] = _column(headers[index], facts[index], profiles[index], choice, schema, used, main, several)
+    return [column for column in columns if column is not None]
+
+
+def _with_schema(found: list[Candidate], facts: HeaderFacts, schema: ProductSchema | None) -> list[Candidate]:
+    """Put first the field of the tenant's schema that the header names."""
+    name = snake_case(facts.full_key) if schema else ""
+    field = schema.field(name) if schema else None
+    if field is None or (found and found[0].score >= THRESHOLD and found[0].target != "attribute"):
+        return found
+    return [Candidate("attribute", 0.97, f"the schema has a field {name}", name, field.type), *found]
+
+
+def _assign(
+    found: list[list[Candidate]], facts: list[HeaderFacts], profiles: Sequence[ColumnProfile]
+) -> list[Candidate | None]:
+    """The best meaning per column, where a target that holds one value goes to the best column only."""
+    chosen: list[Candidate | None] = [None] * len(found)
+    taken: set[tuple[str, str | None, str | None]] = set()
+    options = [(c, index) for index, several in enumerate(found) for c in several if c.score >= THRESHOLD]
+    for candidate, index in sorted(options, key=lambda o: (-_rank(o[0], profiles[o[1]]), o[1])):
+        if chosen[index] is not None:
+            continue
+        currency = facts[index].currency if candidate.target in _MONEY else None
+        locale = None if candidate.target == "sku" else facts[index].locale
+        key = (candidate.field if candidate.field == "active" else candidate.target, locale, currency)
+        if candidate.target not in _MANY and candidate.target != "attribute":
+            if key in taken:
+                continue
+            taken.add(key)
+        chosen[index] = candidate
+    return chosen
+
+
+def _rank(candidate: Candidate, profile: ColumnProfile) -> float:
+    """Score, with what tells rivals for one target apart: filled cells, and unique ones for a SKU."""
+    rank = candidate.score + 0.01 * (1 - profile.null_share)
+    return rank + 0.02 * profile.distinct_share if candidate.target == "sku" else rank
+
+
+def _main_locale(locales: list[str | None], default_locale: str | None) -> str | None:
+    known = [locale for locale in locales if locale]
+    wanted = (default_locale or "en").replace("_", "-")
+    for test in (lambda x: x.lower() == wanted.lower(), lambda x: x[:2] == wanted[:2].lower(), lambda x: x[:2] == "en"):
+        if match := next((locale for locale in known if test(locale)), None):
+            return match
+    return known[0] if known else None
+
+
+def _claim(choice: Candidate | None, facts: HeaderFacts, main: str | None, index: int) -> tuple[int, float, int]:
+    group = 2 if choice is None else 1 if choice.target == "attribute" else 0
+    foreign = 1 if facts.locale not in (None, main) else 0
+    return group + 3 * foreign, -(choice.score if choice else 0.0), index
+
+
+def _column(
+    header: str, facts: HeaderFacts, profile: ColumnProfile, choice: Candidate | None, schema: ProductSchema | None,
+    used: set[str], main: str | None, several: bool,
+) -> ColumnMapping:  # fmt: skip
+    base = {"source": header, "index": profile.index}
+    if choice is None and (is_bookkeeping(header) or profile.filled == 0):
+        why = "private data of the exporting system" if is_bookkeeping(header) else "the column is empty"
+        return ColumnMapping(**base, target="ignore", confidence=SURE, auto=True, reason=why)
+    target = choice.target if choice else "attribute"
+    kind = _several_prices(several) or _type(target, choice, facts, profile)
+    wanted = (choice.field if choice else None) or (target if target != "attribute" else "")
+    if target == "variant_group" or (target in _MANY and wanted in used):
+        wanted = snake_case(facts.key, "group")
+    field = _free_name(wanted, header, facts, profile.index, used, kind, schema, main)
+    used.add(field)
+    known = schema.field(field) if schema else None
+    kind = PRODUCT_COLUMN_TYPES.get(field) or (known.type if known else kind)
+    separator = profile.separator if kind == "array" else None
+    if kind == "array" and separator is None and not any(e.startswith("[") for e in profile.examples):
+        separator = ","
+    score = round(choice.score, 3) if choice else 0.9
+    reason = choice.reason if choice else "no known field has this name: a field of its own"
+    return ColumnMapping(
+        **base,
+        target=target,
+        field=field,
+        type=kind,
+        confidence=min(score, 1.0),
+        auto=score >= SURE,
+        reason=reason,
+        locale=facts.locale,
+        currency=(facts.currency or profile.currency) if kind in ("price", "multi_price") else None,
+        unit=facts.unit or ("g" if "grams" in facts.key.split() else None) or profile.unit,
+        separator=separator,
+        decimal=profile.decimal if kind in ("number", "price", "multi_price") else None,
+        component=choice.component if choice else None,
+        option=choice.option if choice else None,
+    )
+
+
+def _several_prices(several: bool) -> FieldType | None:
+    return "multi_price" if several else None
+
+
+def _free_name(
+    wanted: str, header: str, facts: HeaderFacts, index: int, used: set[str], kind: FieldType,
+    schema: ProductSchema | None, main: str | None,
+) -> str:  # fmt: skip
+    own = snake_case(facts.key, f"column_{index + 1}")
+    name = wanted or own
+    if facts.locale and facts.locale != main:
+        name = f"{name}_{facts.locale.replace('-', '_').lower()}"
+    known = schema.field(name) if schema else None
+    if name not in used or (known.type if known else kind) in MULTI_VALUED_TYPES and kind == "multi_price":
+        return name
+    for other in (snake_case(header, own), own):
+        if other not in used:
+            return other
+    number = next(n for n in range(2, 10_000) if f"{name}_{n}" not in used)
+    return f"{name}_{number}"
+
+
+def _type(target: str, choice: Candidate | None, facts: HeaderFacts, profile: ColumnProfile) -> FieldType:
+    """The type a column's values have: by its meaning first, corrected by its cells."""
+    empty = profile.filled == 0
+    if target in _MONEY:
+        return "multi_price" if not empty and profile.number_share < 0.5 else "price"
+    if target in _NUMBERS:
+        numeric = empty or profile.number_share >= 0.7 or profile.unit
+        return "number" if numeric else "string"
+    if target in _LISTS:
+        return "array"
+    if target == "status":
+        return "boolean" if profile.boolean_like or profile.binary or (choice and choice.field == "active") else "string"
+    if target in _LISTABLE:
+        if target == "image_url" and profile.separator is None:
+            return "url" if empty or profile.url_share >= 0.9 else "string"
+        return "array" if profile.separator else "string"
+    if target == "url":
+        return "url" if empty or profile.url_share >= 0.9 else "string"
+    if target != "attribute":
+        return "string"
+    hint = choice.type if choice else None
+    if hint is None:
+        if profile.binary and is_flag(facts):
+            return "boolean"
+        return profile.type
+    if empty or hint in ("string", "array"):
+        return hint
+    if hint == "boolean":
+        return "boolean" if profile.boolean_like or profile.binary else profile.type
+    if hint in ("number", "price"):
+        return hint if profile.number_share >= 0.9 else profile.type
+    return hint if profile.url_share >= 0.9 else "string"

@@ -1,0 +1,199 @@
+"""What the cells of each column look like, from a sample: the evidence that mapping decides by.
+
+Counts come from the whole sample, patterns from up to ``EXAMINED`` distinct values spread over it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field
+
+from pim_platform.catalog.schema import FieldType
+from pim_platform.catalog.staged import RAW_PREFIX
+from pim_platform.intake import vocabulary as words
+
+#: Distinct values per column whose patterns are looked at.
+EXAMINED = 300
+#: Examples kept for people.
+EXAMPLES = 5
+
+_NUMBER = re.compile(r"[-+−]?(?:\d[\d.,'’\s\u00a0\u202f]*|[.,]\d+)(?:[eE][-+]?\d+)?")
+_UNIT = re.compile(r"(.*\d)\s*([a-zA-Zµ°%²³/\"″]{1,6})")
+_MONEY = re.compile(words.CURRENCY_PATTERN)
+_URL = re.compile(r"https?://[^\s/?#]+\S*", re.IGNORECASE)
+_BOOLEANS = frozenset(words.TRUE_WORDS + words.FALSE_WORDS)
+_SIGNS = words.currency_codes(None)
+#: Words that mean yes or no only where nothing else is in the column.
+_SHY = frozenset("1 0 x t f o n y j - on off no ja si da ne ei ano d".split())
+
+
+class ColumnProfile(BaseModel):
+    """Shares are of the filled cells, from 0 to 1; ``null_share`` is of all cells."""
+
+    model_config = ConfigDict(frozen=True)
+
+    index: int
+    header: str
+    type: FieldType = "string"
+    filled: int = 0
+    null_share: float = 1.0
+    distinct_share: float = 0.0
+    distinct: int = 0
+    max_length: int = 0
+    mean_length: float = 0.0
+    examples: list[str] = Field(default_factory=list)
+    number_share: float = 0.0
+    url_share: float = 0.0
+    boolean_like: bool = False
+    binary: bool = Field(False, description="Nothing but 0 and 1: yes/no or a number, the header decides.")
+    gtin_share: float = Field(0.0, description="Cells of 8, 12, 13 or 14 digits whose GS1 check digit is right.")
+    leading_zeros: bool = False
+    currency: str | None = None
+    unit: str | None = None
+    decimal: Literal[".", ","] | None = None
+    separator: str | None = None
+    text_share: float = Field(0.0, description="Cells with white space and letters.")
+
+
+def profile_columns(
+    frame: pl.DataFrame, headers: Sequence[str], *, decimal: Literal[".", ","] | None = None
+) -> list[ColumnProfile]:
+    """Profiles of all ``raw.<n>`` columns; ``decimal`` is the file's sign where a column does not tell."""
+    height = max(frame.height, 1)
+    profiles = []
+    for index, header in enumerate(headers):
+        cells = frame[f"{RAW_PREFIX}{index}"].str.strip_chars()
+        cells = cells.filter(cells != "")
+        if cells.len() == 0:
+            profiles.append(ColumnProfile(index=index, header=header))
+            continue
+        distinct = cells.unique(maintain_order=True)
+        step = max(1, distinct.len() // EXAMINED)
+        values = distinct.gather_every(step).head(EXAMINED).to_list()
+        lengths = cells.str.len_chars()
+        facts = _facts(values, decimal)
+        profiles.append(
+            ColumnProfile(
+                index=index,
+                header=header,
+                filled=cells.len(),
+                null_share=round(1 - cells.len() / height, 6),
+                distinct_share=distinct.len() / cells.len(),
+                distinct=distinct.len(),
+                max_length=int(str(lengths.max())),
+                mean_length=float(str(lengths.mean())),
+                examples=[value[:120] for value in values[:: max(1, len(values) // EXAMPLES)][:EXAMPLES]],
+                **facts,
+            )
+        )
+    return profiles
+
+
+def gtin_is_valid(digits: str) -> bool:
+    """Whether a text is a GTIN-8, -12, -13 or -14 with the right check digit (GS1 General Specifications 7.9)."""
+    if len(digits) not in (8, 12, 13, 14) or not (digits.isascii() and digits.isdigit()):
+        return False
+    total = sum(int(d) * (3 if i % 2 == 0 else 1) for i, d in enumerate(reversed(digits[:-1])))
+    return (10 - total % 10) % 10 == int(digits[-1])
+
+
+def _facts(values: list[str], decimal: Literal[".", ","] | None) -> dict[str, object]:
+    count = len(values)
+    lower = {value.lower() for value in values}
+    money = Counter[str]()
+    units = Counter[str]()
+    numbers = []
+    for value in values:
+        if _NUMBER.fullmatch(value):
+            numbers.append(value)
+        elif len(value) <= 24 and any(c.isdigit() for c in value):
+            sign = _MONEY.search(value)
+            rest = _MONEY.sub("", value, count=1).strip() if sign else ""
+            code = (_SIGNS.get(sign[0].upper()) or sign[0].upper()) if sign else ""
+            if sign and code in words.CURRENCY_CODES and _NUMBER.fullmatch(rest):
+                money[code] += 1
+                numbers.append(rest)
+            elif (unit := _UNIT.fullmatch(value)) and _NUMBER.fullmatch(unit[1].strip()):
+                units[unit[2]] += 1
+    urls = sum(bool(_URL.match(value)) for value in values)
+    separator = _separator(values)
+    facts: dict[str, object] = {
+        "number_share": len(numbers) / count,
+        "url_share": urls / count,
+        "boolean_like": lower <= _BOOLEANS and not lower <= _SHY,
+        "binary": lower <= {"0", "1"},
+        "gtin_share": sum(gtin_is_valid(value) for value in values) / count,
+        "leading_zeros": any(len(v) > 1 and v[0] == "0" and v.isdigit() for v in values),
+        "currency": money.most_common(1)[0][0] if sum(money.values()) >= 0.5 * count else None,
+        "unit": units.most_common(1)[0][0] if units and units.most_common(1)[0][1] >= 0.95 * count else None,
+        "decimal": _decimal(numbers) or decimal,
+        "separator": separator,
+        "text_share": sum(" " in v and any(c.isalpha() for c in v) for v in values) / count,
+    }
+    if lower <= _SHY and not lower <= {"0", "1"} and len(lower) == 2:
+        trues, falses = lower & set(words.TRUE_WORDS), lower & set(words.FALSE_WORDS)
+        facts["boolean_like"] = bool(trues and falses)
+    facts["type"] = _type(facts, values)
+    return facts
+
+
+def _type(facts: dict[str, object], values: list[str]) -> FieldType:
+    share = float(str(facts["number_share"]))
+    if facts["boolean_like"]:
+        return "boolean"
+    if float(str(facts["url_share"])) >= 0.9:
+        return "array" if facts["separator"] else "url"
+    if facts["currency"] and share >= 0.9:
+        return "price"
+    digits = float(str(facts["gtin_share"])) >= 0.9 and len(values) > 1
+    if share >= 0.98 and not facts["leading_zeros"] and not digits:
+        return "number"
+    if all(value.startswith("[") and value.endswith("]") for value in values):
+        return "array"
+    return "array" if facts["separator"] == "|" else "string"
+
+
+def _decimal(numbers: list[str]) -> Literal[".", ","] | None:
+    """The decimal sign by the numbers that can be read in one way only; None where all are ambiguous."""
+    comma = point = 0
+    for number in numbers:
+        signs = [c for c in number if c in ".,"]
+        if not signs:
+            continue
+        last = signs[-1]
+        tail = len(number) - number.rindex(last) - 1
+        if len(set(signs)) == 2:
+            decimal = last
+        elif len(signs) > 1 or tail == 3:
+            # Repeated, it separates thousands; once before three digits it could be either.
+            decimal = None if len(signs) == 1 else ("," if last == "." else ".")
+        else:
+            decimal = last
+        comma, point = comma + (decimal == ","), point + (decimal == ".")
+    if comma == point:
+        return None
+    return "," if comma > point else "."
+
+
+def _separator(values: list[str]) -> str | None:
+    """What separates list entries, where enough cells hold more than one short entry."""
+    best: tuple[float, str] | None = None
+    for sign in "|;,\n":
+        several = [value for value in values if sign in value.strip(sign)]
+        # Prose has commas too; entries of a list are short and do not begin with lower-case words.
+        entries = [entry.strip() for value in several for entry in value.split(sign)]
+        if not several or len(several) < 0.1 * len(values):
+            continue
+        if sign in ",;" and sum(_NUMBER.fullmatch(e) is not None for e in entries) > 0.5 * len(entries):
+            continue
+        links = sum(bool(_URL.match(e)) for e in entries) >= 0.9 * len(entries)
+        short = sum(0 < len(e) <= 60 and e.count(" ") <= 5 for e in entries) >= 0.9 * len(entries)
+        share = len(several) / len(values) * (2 if sign in "|;" else 1)
+        if (short or links) and (best is None or share > best[0]):
+            best = share, sign
+    return best[1] if best else None

@@ -1,0 +1,83 @@
+"""Rows for a profile: all rows of a small file, samples spread over a large one."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from pim_platform.catalog.staged import RAW_PREFIX
+from pim_platform.intake.readers.delimited import batches_of_bytes, read_batches, read_headers
+from pim_platform.intake.readers.source import HEAD_BYTES, WHOLE_BYTES, Sample
+
+if TYPE_CHECKING:
+    from pim_platform.intake.dialect import Dialect
+
+#: Rows of a profile, at most (a batch of a small file gives its share).
+PROFILE_ROWS = 20_000
+#: Gzip files above this size on disk are estimated: their content is several times larger.
+WHOLE_GZIP_BYTES = WHOLE_BYTES // 4
+
+
+@dataclass(frozen=True)
+class SampledRows:
+    """``head``: the first rows; ``frame``: rows spread over the file; ``count``: records, exact or estimated."""
+
+    headers: list[str]
+    head: pl.DataFrame
+    frame: pl.DataFrame
+    count: int
+    exact: bool
+
+
+def sample_rows(path: Path, dialect: Dialect, sample: Sample) -> SampledRows:
+    """Rows to profile, without holding a large file."""
+    headers = read_headers(path, dialect)
+    limit = WHOLE_GZIP_BYTES if sample.gzip else WHOLE_BYTES
+    if sample.size <= limit:
+        frames: list[pl.DataFrame] = []
+        count = 0
+        for batch in read_batches(path, dialect):
+            frames.append(batch.frame if count < PROFILE_ROWS else batch.frame.gather_every(20))
+            count += batch.frame.height + batch.bad.height
+        return _sampled(headers, frames, count, exact=True)
+    head = sample.head[: sample.head.rfind(b"\n") + 1] or sample.head
+    frames = [batch.frame for batch in batches_of_bytes(head, dialect, len(headers), header=True)]
+    rows, size = sum(frame.height for frame in frames), len(head)
+    if not dialect.encoding.startswith("utf-16"):
+        for block in sample.spread:
+            # A block begins anywhere: what precedes its first line end is half a record.
+            part = block[block.find(b"\n") + 1 : block.rfind(b"\n") + 1]
+            for batch in batches_of_bytes(part, dialect, len(headers), header=False):
+                frames.append(batch.frame)
+                rows, size = rows + batch.frame.height, size
+            size += len(part)
+    total = sample.size
+    if sample.gzip:
+        total = int(sample.size * HEAD_BYTES / max(1, _packed_head(path)))
+    return _sampled(headers, frames, max(1, round(total * rows / max(size, 1))), exact=False)
+
+
+def _sampled(headers: list[str], frames: list[pl.DataFrame], count: int, *, exact: bool) -> SampledRows:
+    schema = {"row": pl.Int64, **{f"{RAW_PREFIX}{i}": pl.String for i in range(len(headers))}}
+    frame = pl.concat([pl.DataFrame(schema=schema), *frames])
+    head = frame.sort("row").head(100) if exact else (frames[0] if frames else frame).head(100)
+    if frame.height > PROFILE_ROWS:
+        frame = frame.gather_every(-(-frame.height // PROFILE_ROWS))
+    return SampledRows(headers, head, frame, count, exact)
+
+
+def _packed_head(path: Path) -> int:
+    """Bytes on disk that hold the first ``HEAD_BYTES`` of a gzip file's content, to within a read buffer."""
+    import zlib
+
+    unpack = zlib.decompressobj(wbits=31)
+    with open(path, "rb") as file:
+        done = used = 0
+        while done < HEAD_BYTES and (block := file.read(io.DEFAULT_BUFFER_SIZE)):
+            done += len(unpack.decompress(block))
+            used += len(block)
+    return used * HEAD_BYTES // max(done, 1)
