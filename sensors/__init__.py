@@ -1,0 +1,1 @@
+"""Sensors and schedules: a pure decision, and ten lines around it."""

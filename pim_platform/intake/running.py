@@ -24,10 +24,10 @@ from pim_platform.catalog.merge import Merged, Origin, merge
 from pim_platform.catalog.publisher import publish
 from pim_platform.catalog.schemas import schema_version
 from pim_platform.catalog.typed_relations import refresh_typed_relations
-from pim_platform.errors import JobCancelled, LeaseLost, LedgerUnbalanced, PimError
+from pim_platform.errors import EnginesDisagree, JobCancelled, LeaseLost, LedgerUnbalanced, PimError
 from pim_platform.intake.dialect import Dialect
 from pim_platform.intake.jobs import get_job
-from pim_platform.intake.lease import Lease
+from pim_platform.intake.lease import Lease, this_process
 from pim_platform.intake.mapping import Mapping
 from pim_platform.intake.models import ImportJob, Source, Upload
 from pim_platform.intake.nameless import NAMELESS, write_nameless_rejects
@@ -74,6 +74,8 @@ def attempt(workspace: Workspace, tenant_id: UUID, job_id: UUID) -> Iterator[tup
     """
     with tenant_session(workspace.app, tenant_id) as session:
         job = get_job(session, job_id)
+    if job.lease_owner != this_process():
+        raise LeaseLost(f"Attempt {job.attempt} of import {job_id} belongs to another process.")
     with Lease(workspace, tenant_id, job_id, job.attempt) as lease:
         try:
             yield job, lease
@@ -207,8 +209,7 @@ def _reject_nameless(
 
 def _write_ledger(session: Session, job: ImportJob, manifest: Manifest, done: Merged) -> ImportJob:
     row = get_job(session, job.id, lock=True)
-    if row.attempt != job.attempt:
-        raise LeaseLost(f"Attempt {job.attempt} of import {job.id} was taken over by attempt {row.attempt}.")
+    _require_attempt(row, job.attempt)
     if row.cancel_requested:
         raise JobCancelled(f"Import {job.id} was cancelled.", fix="Upload the file again to start over.")
     counts = done.counts
@@ -239,29 +240,41 @@ def _write_ledger(session: Session, job: ImportJob, manifest: Manifest, done: Me
     return row
 
 
-def publish_job(workspace: Workspace, job: ImportJob, lease: Lease) -> ImportJob:
-    """Publish what the job committed to ClickHouse and the typed relations, and end it."""
+def publish_job(workspace: Workspace, job: ImportJob, lease: Lease) -> Agreement:
+    """Publish what the job committed to ClickHouse; raises EnginesDisagree where the rows differ afterwards."""
     lease.tell("publishing", 0)
     publish(workspace.app, workspace.clickhouse, job.tenant_id)
+    lease.tell("comparing the engines", 0)
+    found = compare_engines(workspace.app, workspace.clickhouse, job.tenant_id)
+    if not found.equal:
+        raise EnginesDisagree(
+            f"PostgreSQL holds {found.postgres_rows:,} rows, ClickHouse {found.clickhouse_rows:,}; "
+            "their checksums differ. The catalogue in PostgreSQL is right.",
+            fix="Publish the tenant again; `pim doctor` shows both engines.",
+        )
+    return found
+
+
+def finish_job(workspace: Workspace, job: ImportJob, lease: Lease) -> ImportJob:
+    """Refresh the tenant's typed relations and end the job as ``done``; what other attempts staged is removed."""
+    lease.tell("refreshing typed relations", 0)
     tenant = get_tenant(workspace.app, job.tenant_id)
     refresh_typed_relations(workspace.app, workspace.ddl, workspace.clickhouse, tenant)
     with tenant_session(workspace.app, job.tenant_id) as session:
         row = get_job(session, job.id, lock=True)
-        if row.attempt != job.attempt:
-            raise LeaseLost(f"Attempt {job.attempt} of import {job.id} was taken over by attempt {row.attempt}.")
+        _require_attempt(row, job.attempt)
         row.state, row.finished_at, row.lease_owner = "done", func.clock_timestamp(), None
         row.reason_code, row.reason = None, None
-        source = session.get_one(Source, (job.tenant_id, job.source_id))
-        source.last_accepted_job_id = job.id
+        session.get_one(Source, (job.tenant_id, job.source_id)).last_accepted_job_id = job.id
         session.flush()
         session.refresh(row)
     forget_other_attempts(workspace, row)
     return row
 
 
-def agreement(workspace: Workspace, tenant_id: UUID) -> Agreement:
-    """Whether both engines hold the same rows of a tenant."""
-    return compare_engines(workspace.app, workspace.clickhouse, tenant_id)
+def _require_attempt(row: ImportJob, number: int) -> None:
+    if row.attempt != number:
+        raise LeaseLost(f"Attempt {number} of import {row.id} was taken over by attempt {row.attempt}.")
 
 
 def write_rejects(workspace: Workspace, job: ImportJob, path: Path) -> int:

@@ -11,7 +11,7 @@ from pim_platform.intake.landing import land
 from pim_platform.intake.lease import claim
 from pim_platform.intake.models import ImportJob
 from pim_platform.intake.proposing import propose_job
-from pim_platform.intake.running import attempt, merge_job, publish_job, stage_job
+from pim_platform.intake.running import attempt, finish_job, merge_job, publish_job, stage_job
 from pim_platform.intake.workspace import Workspace
 from pim_platform.tenancy.audit import Actor
 
@@ -34,7 +34,10 @@ def run_job(workspace: Workspace, tenant_id: UUID, job_id: UUID) -> ImportJob:
         if not job.merged:
             stage_job(workspace, job, lease)
             job = merge_job(workspace, job, lease)
-        return job if job.dry_run else publish_job(workspace, job, lease)
+        if job.dry_run:
+            return job
+        publish_job(workspace, job, lease)
+        return finish_job(workspace, job, lease)
 
 
 def import_bytes(

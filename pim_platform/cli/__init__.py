@@ -1,0 +1,58 @@
+"""The ``pim`` command. Each command's module is imported when it is called, so that the rest stays quick.
+
+Exit codes: 0 done, 1 anything else, 2 bad input, 3 held or waiting for a person.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from pim_platform.errors import PimError
+
+#: Command -> where it lives and its one-line help (kept here so that ``pim --help`` imports nothing).
+_COMMANDS = {
+    "demo": ("pim_platform.cli.demo:demo", "Start the stack with a demo tenant and a sample catalogue."),
+    "doctor": ("pim_platform.cli.stack:doctor", "Check settings, versions, servers, migrations, roles and disk."),
+    "import": ("pim_platform.cli.imports:import_command", "Import a product file into a tenant's catalogue."),
+    "key": ("pim_platform.cli.tenancy:key", "Make API keys."),
+    "migrate": ("pim_platform.cli.stack:migrate_command", "Bring both engines to the newest version."),
+    "propose": ("pim_platform.cli.propose:propose_command", "Show what the platform makes of a file; needs no server."),
+    "status": ("pim_platform.cli.stack:status", "Say what runs; exit 0 when every part is ready."),
+    "tenant": ("pim_platform.cli.tenancy:tenant", "Make and list tenants."),
+    "up": ("pim_platform.cli.stack:up", "Run everything on this machine until Ctrl-C."),
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in sorted(_COMMANDS.items())])
+
+
+@click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pim-platform")
+def cli() -> None:
+    """PIM Platform: any product file becomes a validated catalogue in PostgreSQL and ClickHouse."""
+
+
+def main() -> None:
+    """Run the command line; errors of the platform are one line on standard error and an exit code."""
+    try:
+        cli(prog_name="pim")
+    except PimError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)

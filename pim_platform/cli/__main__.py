@@ -1,0 +1,5 @@
+"""``python -m pim_platform.cli`` is ``pim``."""
+
+from pim_platform.cli import main
+
+main()

@@ -1,0 +1,283 @@
+"""``pim import FILE``: propose, ask, run, and print the ledger."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import click
+
+from pim_platform.errors import Misconfigured
+from pim_platform.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    from pim_platform.intake.models import ImportJob
+    from pim_platform.intake.workspace import Workspace
+    from pim_platform.tenancy.tenants import TenantInfo
+
+_POLL_SECONDS = 0.3
+
+#: Reasons of a failed job that no other file would mend; every other reason is the input's.
+_NOT_INPUT = {"internal", "engines_disagree", "ledger_unbalanced", "too_many_attempts", "engine_unavailable"}
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--tenant", required=True, help="Slug of the tenant.")
+@click.option("--source", default="cli", show_default=True, help="Supplier or feed that the file comes from.")
+@click.option("--yes", is_flag=True, help="Confirm the proposed mapping without asking.")
+@click.option("--dry-run", is_flag=True, help="Count what would change and write nothing to the catalogue.")
+@click.option("--inline", is_flag=True, help="Run in this process; needs no running stack.")
+@click.option(
+    "--rejects",
+    "reject_policy",
+    default="skip",
+    show_default=True,
+    help="What bad rows do: skip, stop_first, or stop_above:N% .",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def import_command(
+    file: Path, tenant: str, source: str, yes: bool, dry_run: bool, inline: bool, reject_policy: str, as_json: bool
+) -> None:
+    """Import FILE into a tenant's catalogue.
+
+    Exit 0: done (rejects allowed); 2: bad input; 3: held or waiting for a person; 1: anything else.
+    """
+    settings = get_settings()
+    with _stores(settings, inline=inline) as workspace:
+        from pim_platform.tenancy.tenants import find_tenant
+
+        found = find_tenant(workspace.app, tenant)
+        job = _confirmed(workspace, found, file, source, reject_policy, yes=yes, dry_run=dry_run, as_json=as_json)
+        if job.state not in ("mapping", "done", "failed", "cancelled", "staged", "held"):
+            job = _run(settings, workspace, found, job, inline=inline, quiet=as_json)
+        rejects = _rejects_file(settings, workspace, job)
+    _report(job, rejects, as_json=as_json)
+    sys.exit(_exit_code(job))
+
+
+@contextmanager
+def _stores(settings: Settings, *, inline: bool) -> Iterator[Workspace]:
+    from pim_platform.intake.workspace import Workspace
+
+    with ExitStack() as stack:
+        if inline:
+            from pim_platform.local.engines import engines
+
+            stack.enter_context(engines(settings))
+        else:
+            from pim_platform.local.status import stack_status
+
+            status = stack_status(settings)
+            if not status.ready:
+                raise NotRunning(
+                    f"The stack of {settings.home_path} is not running.", fix="Start it with `pim up`, or add --inline."
+                )
+        yield Workspace(settings)
+
+
+class NotRunning(Misconfigured):
+    """There is no stack to hand the import to."""
+
+    code = "not_running"
+    exit_code = 1
+
+
+def _confirmed(
+    workspace: Workspace,
+    tenant: TenantInfo,
+    file: Path,
+    source: str,
+    reject_policy: str,
+    *,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> ImportJob:
+    """Land, propose and confirm; a job that waits for a person comes back in ``mapping``."""
+    from pim_platform.cli.actor import cli_actor
+    from pim_platform.intake.confirming import confirm_job
+    from pim_platform.intake.landing import land
+    from pim_platform.intake.proposing import propose_job
+
+    actor = cli_actor()
+    with file.open("rb") as content:
+        job_id, _ = land(
+            workspace,
+            tenant.id,
+            content,
+            filename=file.name,
+            source=source,
+            origin="cli",
+            actor=actor,
+            dry_run=dry_run,
+            reject_policy=reject_policy,
+        )
+    job = propose_job(workspace, tenant.id, job_id)
+    if job.state != "mapping":  # the same file is on its way already: watch that one
+        return job
+    if not as_json:
+        _show_mapping(job)
+    if not yes and (as_json or not sys.stdin.isatty() or not click.confirm("Import it like this?")):
+        return job
+    return confirm_job(workspace, tenant.id, job_id, actor=actor)
+
+
+def _show_mapping(job: ImportJob) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from pim_platform.intake.proposing import suggested_mapping
+
+    table = Table(title=f"{job.filename}: {job.row_count:,} rows" if job.row_count is not None else job.filename)
+    for name in ("column", "becomes", "type", "sure", "why"):
+        table.add_column(name, overflow="fold")
+    for column in suggested_mapping(job).columns:
+        sure = f"{column.confidence:.0%}" if not column.ignored else ""
+        table.add_row(
+            column.source, "[dim]ignored[/]" if column.ignored else column.field, column.type, sure, column.reason
+        )
+    Console(stderr=True).print(table)
+
+
+def _run(
+    settings: Settings, workspace: Workspace, tenant: TenantInfo, job: ImportJob, *, inline: bool, quiet: bool
+) -> ImportJob:
+    """Run the job here, or wait for the stack to run it; shows progress either way."""
+    from pim_platform.intake.jobs import FINAL, WAITING, get_job
+    from pim_platform.storage.postgres import tenant_session
+
+    def look() -> ImportJob:
+        with tenant_session(workspace.app, tenant.id) as session:
+            return get_job(session, job.id)
+
+    with nullcontext(lambda _job: None) if quiet else _progress() as show:
+        if inline:
+            with _watching(look, show):
+                _attempts(settings, tenant, job.id, look)
+            return look()
+        while True:
+            job = look()
+            show(job)
+            if job.state in FINAL or job.state in WAITING:
+                return job
+            time.sleep(_POLL_SECONDS)
+
+
+def _attempts(settings: Settings, tenant: TenantInfo, job_id: UUID, look: Callable[[], ImportJob]) -> None:
+    """Run attempts until the job is settled: a transient error leaves it to the next one."""
+    from pim_platform.cli.inline import run_inline
+
+    while True:
+        job = look()
+        if job.state not in ("confirmed", "staging", "importing"):
+            return
+        if not run_inline(settings, tenant.slug, job_id, job.attempt + 1):
+            after = look()
+            if after.attempt == job.attempt:
+                return  # it never became ours: another process runs it
+            if after.state in ("staging", "importing"):
+                time.sleep(min(10, 2**after.attempt))
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[ImportJob], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description:<26}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]} rows/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("waiting for a run", total=None, rate=0)
+
+        def show(job: ImportJob) -> None:
+            told = job.progress or {}
+            bar.update(
+                task,
+                description=told.get("stage") or job.state,
+                completed=told.get("rows") or 0,
+                total=told.get("total"),
+                rate=f"{told.get('rows_per_second') or 0:,}",
+            )
+
+        yield show
+
+
+@contextmanager
+def _watching(look: Callable[[], ImportJob], show: Callable[[ImportJob], None]) -> Iterator[None]:
+    """Show progress from a thread while the block runs the job."""
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(_POLL_SECONDS):
+            show(look())
+
+    thread = threading.Thread(target=watch, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _rejects_file(settings: Settings, workspace: Workspace, job: ImportJob) -> Path | None:
+    from pim_platform.intake.running import write_rejects
+
+    if not job.rows_rejected:
+        return None
+    folder = settings.home_path / "rejects"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{job.id}.csv"
+    return path if write_rejects(workspace, job, path) else None
+
+
+def _report(job: ImportJob, rejects: Path | None, *, as_json: bool) -> None:
+    ledger = job.ledger()
+    if as_json:
+        empty = dict.fromkeys(("read", "created", "updated", "unchanged", "rejected", "superseded", "merged"), 0)
+        answer = {
+            "job_id": str(job.id),
+            "state": job.state,
+            "ledger": ledger or empty,
+            "rejects_file": str(rejects) if rejects else None,
+        }
+        if job.reason:
+            answer |= {"reason_code": job.reason_code, "reason": job.reason}
+        click.echo(json.dumps(answer))
+        return
+    if job.state == "mapping":
+        click.echo(f"job {job.id} waits for a person to confirm its mapping: add --yes, or confirm it over the API.")
+    elif job.reason:
+        click.echo(f"Error: {job.reason}", err=True)
+    if ledger is None:
+        return
+    click.echo(f"job {job.id}: {'dry run, nothing written' if job.dry_run else job.state}")
+    for name, count in ledger.items():
+        click.echo(f"  {name:<11}{count:>12,}")
+    for code, count in sorted((job.reject_reasons or {}).items(), key=lambda item: -item[1]):
+        click.echo(f"    {count:>10,} x {code}")
+    if rejects:
+        click.echo(f"rejects: {rejects}")
+
+
+def _exit_code(job: ImportJob) -> int:
+    if job.state == "done" or (job.state == "staged" and job.dry_run):
+        return 0
+    if job.state in ("mapping", "held", "staged"):
+        return 3
+    if job.state == "failed" and job.reason_code not in _NOT_INPUT:
+        return 2
+    return 1

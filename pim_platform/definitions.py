@@ -1,0 +1,43 @@
+"""The composition root: everything Dagster knows of, assembled in one place.
+
+Tests, the CLI's ``--inline`` and the deployment share :func:`build_defs`; each may replace resources.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from assets.imports import ASSETS, IMPORT_JOB, SEGMENTATION
+from assets.maintenance import MAINTENANCE_ASSETS, MAINTENANCE_SCHEDULES
+from assets.models import build_model_assets, build_model_schedules
+from dbt_like_sql.loader import load_models
+from pim_platform.storage.endpoints import APP_ROLE
+from resources import ClickHouseResource, ImportRunResource, PostgresResource, WorkspaceResource
+from sensors.imports import SENSORS
+
+
+def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """All assets, jobs, sensors, schedules and resources; ``overrides`` replace resources by key."""
+    models = load_models()
+    resources: dict[str, Any] = {
+        "stores": WorkspaceResource(),
+        "postgres": PostgresResource(),
+        "clickhouse": ClickHouseResource(),
+        "import_run": ImportRunResource.configure_at_launch(),
+    }
+    return dg.Definitions(
+        assets=[
+            *ASSETS,
+            *MAINTENANCE_ASSETS,
+            *build_model_assets(models, upstream={"segmentation.products": SEGMENTATION}, readers=[APP_ROLE]),
+        ],
+        jobs=[IMPORT_JOB],
+        sensors=SENSORS,
+        schedules=[*MAINTENANCE_SCHEDULES, *build_model_schedules(models)],
+        resources=resources | dict(overrides or {}),
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_defs()

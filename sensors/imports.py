@@ -1,0 +1,189 @@
+"""Sensors of the intake: dropped files become jobs, due jobs become runs, late engines catch up."""
+
+# No `from __future__ import annotations`: Dagster reads the types of parameters at run time.
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import dagster as dg
+from sqlalchemy import text
+
+from assets.imports import IMPORT_JOB
+from assets.partitions import TENANTS
+from pim_platform.intake.inbox import PREFIX, decide, take
+from pim_platform.settings import get_settings
+from pim_platform.storage.postgres import anonymous_session
+from resources import WorkspaceResource
+
+JOB_TAG, TENANT_TAG, ATTEMPT_TAG = "pim/job", "pim/tenant", "pim/attempt"
+
+_INTERVAL = get_settings().sensor_interval_seconds
+#: A tick that lands large files must not run into Dagster's limit; what is left waits for the next one.
+_TICK_SECONDS = 30
+
+_IN_PROGRESS = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+@dg.sensor(
+    name="inbox", minimum_interval_seconds=_INTERVAL, default_status=dg.DefaultSensorStatus.RUNNING, job=IMPORT_JOB
+)
+def inbox_sensor(context: dg.SensorEvaluationContext, stores: WorkspaceResource) -> dg.SensorResult:
+    """Turns complete files under ``inbox/<tenant>/<source>/`` into import jobs."""
+    workspace = stores.workspace()
+    ready, remember = decide(workspace.objects.list(PREFIX), json.loads(context.cursor or "{}"))
+    notes = []
+    until = time.monotonic() + _TICK_SECONDS
+    for dropped in ready:
+        if time.monotonic() > until:
+            break
+        taken = take(workspace, dropped)
+        if taken.job_id is not None:
+            remember.pop(dropped.key, None)
+        state = taken.problem or ("confirmed" if taken.confirmed else "waits in state mapping for a person")
+        notes.append(f"{dropped.key}: {state}" if taken.problem is None else state)
+        context.log.info(notes[-1])
+    reason = "; ".join(notes) or "The inbox holds nothing that is complete."
+    return dg.SensorResult(skip_reason=reason, cursor=json.dumps(remember))
+
+
+@dataclass(frozen=True)
+class Due:
+    """A job that wants a run, and what Dagster knows of runs it had."""
+
+    job_id: str
+    tenant: str
+    state: str
+    attempt: int
+    ended_runs: int
+    waiting_runs: int
+    stuck_runs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A run to request, and the dead runs of the same job to mark as failed first."""
+
+    run_key: str
+    due: Due
+    fail: tuple[str, ...]
+
+
+def decide_launches(due: Sequence[Due]) -> list[Launch]:
+    """Which jobs get a run now. A pure decision.
+
+    A confirmed job with a live run is left alone. A run without a lease is dead: it is failed, because a queue
+    of one per tenant would wait for it for ever. Dagster remembers a run key for ever, so it counts the runs
+    that ended before they claimed the job.
+    """
+    return [
+        Launch(f"{job.job_id}:{job.attempt + 1}:{job.ended_runs + len(job.stuck_runs)}", job, job.stuck_runs)
+        for job in due
+        if not job.waiting_runs
+    ]
+
+
+@dg.sensor(
+    name="due_imports",
+    minimum_interval_seconds=_INTERVAL,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    job=IMPORT_JOB,
+)
+def due_imports_sensor(context: dg.SensorEvaluationContext, stores: WorkspaceResource) -> dg.SensorResult:
+    """Launches confirmed imports, and takes up those whose run has died."""
+    workspace = stores.workspace()
+    stale = timedelta(seconds=workspace.settings.lease_timeout_seconds)
+    with anonymous_session(workspace.app) as session:
+        rows = session.execute(text("SELECT * FROM pim.jobs_due(:stale)"), {"stale": stale}).all()
+    launches = decide_launches([_with_runs(context.instance, row, stale) for row in rows])
+    for launch in launches:
+        for run_id in launch.fail:
+            run = context.instance.get_run_by_id(run_id)
+            if run is not None:
+                context.instance.report_run_failed(run, f"Its process is gone; {launch.run_key} takes the import up.")
+    tenants = sorted({launch.due.tenant for launch in launches})
+    missing = [slug for slug in tenants if not context.instance.has_dynamic_partition(str(TENANTS.name), slug)]
+    return dg.SensorResult(
+        run_requests=[_request(launch) for launch in launches],
+        dynamic_partitions_requests=[TENANTS.build_add_request(missing)] if missing else [],
+        skip_reason=None if launches else "No import is due.",
+    )
+
+
+def _with_runs(instance: dg.DagsterInstance, row: object, stale: timedelta) -> Due:
+    job_id, state = str(row.job_id), row.state  # type: ignore[attr-defined]
+    records = instance.get_run_records(dg.RunsFilter(tags={JOB_TAG: job_id}))
+    live = [record for record in records if record.dagster_run.status in _IN_PROGRESS]
+    old = time.time() - stale.total_seconds()
+    dead = [
+        record
+        for record in live
+        # A lease that has grown old says so; before the claim only the run's own age can.
+        if state != "confirmed"
+        or (record.dagster_run.status != dg.DagsterRunStatus.QUEUED and record.create_timestamp.timestamp() < old)
+    ]
+    return Due(
+        job_id=job_id,
+        tenant=row.tenant_slug,  # type: ignore[attr-defined]
+        state=state,
+        attempt=row.attempt,  # type: ignore[attr-defined]
+        ended_runs=len(records) - len(live),
+        waiting_runs=len(live) - len(dead),
+        stuck_runs=tuple(record.dagster_run.run_id for record in dead),
+    )
+
+
+def run_config(job_id: str) -> dict[str, object]:
+    """The run configuration that names an import."""
+    return {"resources": {"import_run": {"config": {"job_id": job_id}}}}
+
+
+def run_tags(job_id: str, tenant: str, attempt: int) -> dict[str, str]:
+    """The tags by which a run of an import is found and queued (one per tenant at a time)."""
+    return {JOB_TAG: job_id, TENANT_TAG: tenant, ATTEMPT_TAG: str(attempt)}
+
+
+def _request(launch: Launch) -> dg.RunRequest:
+    due = launch.due
+    return dg.RunRequest(
+        run_key=launch.run_key,
+        partition_key=due.tenant,
+        run_config=run_config(due.job_id),
+        tags=run_tags(due.job_id, due.tenant, due.attempt + 1),
+    )
+
+
+@dg.sensor(name="publisher", minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING, job=IMPORT_JOB)
+def publisher_sensor(context: dg.SensorEvaluationContext, stores: WorkspaceResource) -> dg.SensorResult:
+    """Republishes tenants whose copies are behind, such as after an outage of ClickHouse."""
+    workspace = stores.workspace()
+    with anonymous_session(workspace.app) as session:
+        behind = session.execute(text("SELECT slug, commit_seq FROM pim.tenants_unpublished()")).all()
+        slugs = session.scalars(text("SELECT slug FROM pim.tenant_directory()")).all()
+    requests = [
+        # By the minute: the same key twice would be ignored, and an outage may take longer than one try.
+        dg.RunRequest(
+            run_key=f"{row.slug}:{row.commit_seq}:{int(time.time()) // 60}",
+            partition_key=row.slug,
+            tags={TENANT_TAG: row.slug},
+        )
+        for row in behind
+        if not context.instance.get_runs(dg.RunsFilter(tags={TENANT_TAG: row.slug}, statuses=_IN_PROGRESS), limit=1)
+    ]
+    known = set(context.instance.get_dynamic_partitions(str(TENANTS.name)))
+    missing = [slug for slug in slugs if slug not in known]
+    return dg.SensorResult(
+        run_requests=requests,
+        dynamic_partitions_requests=[TENANTS.build_add_request(missing)] if missing else [],
+        skip_reason=None if requests else "ClickHouse is up to date.",
+    )
+
+
+SENSORS = [inbox_sensor, due_imports_sensor, publisher_sensor]
