@@ -28,7 +28,9 @@ class Dialect(BaseModel):
     encoding: str = Field("utf-8", description="Python codec name; a byte order mark is always removed.")
     delimiter: str = Field(",", min_length=1, max_length=1, pattern=r"^[\x01-\x7f]$")
     quote: str | None = Field('"', description="None: quotes are ordinary characters.", pattern=r"^[\x01-\x7f]$")
-    escape: str | None = Field(None, description="Escape character; None: a quote is doubled.", pattern=r"^[\x01-\x7f]$")
+    escape: str | None = Field(
+        None, description="Escape character; None: a quote is doubled.", pattern=r"^[\x01-\x7f]$"
+    )
     line_end: Literal["\n", "\r"] = Field("\n", description="What ends a record; CRLF counts as LF.")
     header_row: int | None = Field(0, ge=0, description="0-based record that holds the headers; None: no header.")
     width: int = Field(0, ge=0, description="Columns; 0: as many as the first record has.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,7 +29,9 @@ _URL = re.compile(r"https?://[^\s/?#]+\S*", re.IGNORECASE)
 _BOOLEANS = frozenset(words.TRUE_WORDS + words.FALSE_WORDS)
 _SIGNS = words.currency_codes(None)
 #: Words that mean yes or no only where nothing else is in the column.
-_SHY = frozenset("1 0 x t f o n y j - on off no ja si da ne ei ano d".split())
+_SHY = frozenset(
+    ["1", "0", "x", "t", "f", "o", "n", "y", "j", "-", "on", "off", "no", "ja", "si", "da", "ne", "ei", "ano", "d"]
+)
 
 
 class ColumnProfile(BaseModel):
@@ -102,7 +104,7 @@ def gtin_is_valid(digits: str) -> bool:
     return (10 - total % 10) % 10 == int(digits[-1])
 
 
-def _facts(values: list[str], decimal: Literal[".", ","] | None) -> dict[str, object]:
+def _facts(values: list[str], decimal: Literal[".", ","] | None) -> dict[str, Any]:
     count = len(values)
     lower = {value.lower() for value in values}
     money = Counter[str]()
@@ -122,7 +124,7 @@ def _facts(values: list[str], decimal: Literal[".", ","] | None) -> dict[str, ob
                 units[unit[2]] += 1
     urls = sum(bool(_URL.match(value)) for value in values)
     separator = _separator(values)
-    facts: dict[str, object] = {
+    facts: dict[str, Any] = {
         "number_share": len(numbers) / count,
         "url_share": urls / count,
         "boolean_like": lower <= _BOOLEANS and not lower <= _SHY,
@@ -142,15 +144,15 @@ def _facts(values: list[str], decimal: Literal[".", ","] | None) -> dict[str, ob
     return facts
 
 
-def _type(facts: dict[str, object], values: list[str]) -> FieldType:
-    share = float(str(facts["number_share"]))
+def _type(facts: dict[str, Any], values: list[str]) -> FieldType:
+    share = facts["number_share"]
     if facts["boolean_like"]:
         return "boolean"
-    if float(str(facts["url_share"])) >= 0.9:
+    if facts["url_share"] >= 0.9:
         return "array" if facts["separator"] else "url"
     if facts["currency"] and share >= 0.9:
         return "price"
-    digits = float(str(facts["gtin_share"])) >= 0.9 and len(values) > 1
+    digits = facts["gtin_share"] >= 0.9 and len(values) > 1
     if share >= 0.98 and not facts["leading_zeros"] and not digits:
         return "number"
     if all(value.startswith("[") and value.endswith("]") for value in values):
@@ -167,13 +169,10 @@ def _decimal(numbers: list[str]) -> Literal[".", ","] | None:
             continue
         last = signs[-1]
         tail = len(number) - number.rindex(last) - 1
-        if len(set(signs)) == 2:
-            decimal = last
-        elif len(signs) > 1 or tail == 3:
+        decimal: str | None = last
+        if len(set(signs)) == 1 and (len(signs) > 1 or tail == 3):
             # Repeated, it separates thousands; once before three digits it could be either.
             decimal = None if len(signs) == 1 else ("," if last == "." else ".")
-        else:
-            decimal = last
         comma, point = comma + (decimal == ","), point + (decimal == ".")
     if comma == point:
         return None

@@ -150,7 +150,12 @@ def _from_saved(columns: list[ColumnMapping], saved: Mapping, *, exact: bool) ->
     for column, name in zip(columns, names, strict=True):
         before = by_name.get(name, [])
         if name and len(before) == 1 and names.count(name) == 1:
-            update = {"index": column.index, "confidence": 0.97, "auto": True, "reason": "a column of this name was confirmed before"}
+            update = {
+                "index": column.index,
+                "confidence": 0.97,
+                "auto": True,
+                "reason": "a column of this name was confirmed before",
+            }
             result.append(before[0].model_copy(update=update))
         else:
             result.append(column)

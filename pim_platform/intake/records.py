@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping as AbstractMapping, Sequence
+from collections.abc import Mapping as AbstractMapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -53,7 +54,9 @@ def frame_of_records(records: Sequence[AbstractMapping[str, Any]], schema: Produ
             names, values, codes, expected_of, hints = zip(*problems, strict=True)
             shown = [(_cell(value) or "")[:SHOWN] for value in values]
             told = [f"{n}: {s!r}, expected {e}" for n, s, e in zip(names, shown, expected_of, strict=True)]
-            bad.append((number, "; ".join(names), "; ".join(shown), "; ".join(codes), "; ".join(told), "; ".join(hints)))
+            bad.append(
+                (number, "; ".join(names), "; ".join(shown), "; ".join(codes), "; ".join(told), "; ".join(hints))
+            )
     raw = {f"{RAW_PREFIX}{i}": pl.Series(f"{RAW_PREFIX}{i}", column, pl.String) for i, column in enumerate(columns)}
     frame = pl.DataFrame({"row": pl.Series("row", range(1, len(records) + 1), pl.Int64), **raw})
     wrong = pl.DataFrame(bad, schema=dict(list(reject_schema(0).items())), orient="row")
@@ -68,7 +71,9 @@ def _columns(headers: list[str], kinds: dict[str, FieldType | None]) -> list[Col
         if kind is None:
             columns.append(ColumnMapping(source=header, index=index, target="ignore"))
         else:
-            columns.append(ColumnMapping(source=header, index=index, field=header, type=kind, confidence=1.0, auto=True))
+            columns.append(
+                ColumnMapping(source=header, index=index, field=header, type=kind, confidence=1.0, auto=True)
+            )
     return columns
 
 

@@ -56,9 +56,7 @@ class Validator:
         for output in plan.outputs:
             first = output.columns[0]
             if output.field == "sku":
-                columns["sku"] = pa.Column(
-                    pl.String, pa.Check.str_length(max_value=MAX_SKU_LENGTH), nullable=False
-                )
+                columns["sku"] = pa.Column(pl.String, pa.Check.str_length(max_value=MAX_SKU_LENGTH), nullable=False)
                 self._add("sku", "not_nullable", first.index, "missing_sku", "a SKU", "fill in the SKU of this product")
                 self._add(
                     "sku", "str_length", first.index, "sku_too_long", f"a SKU of at most {MAX_SKU_LENGTH} characters",
@@ -75,7 +73,9 @@ class Validator:
             for column in output.columns:
                 name = f"{OK_PREFIX}{column.index}"
                 columns[name] = pa.Column(pl.Boolean, pa.Check.eq(True), nullable=False)
-                self._add(name, "equal_to", column.index, code, self._expected(column.index, expected, output.type), fix)
+                self._add(
+                    name, "equal_to", column.index, code, self._expected(column.index, expected, output.type), fix
+                )
         self._schema = pa.DataFrameSchema(columns, strict=False)
 
     def judge(self, frame: pl.DataFrame) -> Judged:

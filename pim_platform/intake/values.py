@@ -44,9 +44,9 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
     "string": ("not_text", "text", "write plain text"),
     "number": ("not_a_number", "a number", "write digits with one decimal sign, as the rest of the column does"),
     "boolean": ("not_a_boolean", "yes or no", "write true or false, yes or no, 1 or 0"),
-    "array": ("not_a_list", "a list of texts", "separate the entries as the rest of the column does, or write a JSON array"),
+    "array": ("not_a_list", "a list of texts", "separate the entries as in the rest of the column, or write a JSON array"),
     "url": ("not_a_url", "an absolute http or https URL", "write the whole address, such as https://example.com/a.jpg"),
-    "price": ("not_a_price", "an amount with a known currency", "write an amount such as 12.50 EUR, or set the currency"),
+    "price": ("not_a_price", "an amount with a known currency", "write an amount like 12.50 EUR, or set the currency"),
     "multi_price": ("not_a_price", "amounts with currencies", "write an amount such as 12.50 EUR, or set the currency"),
 }  # fmt: skip
 
@@ -166,7 +166,9 @@ def price(text: pl.Expr, rules: Rules, default: pl.Expr) -> pl.Expr:
     written = price_json(number(bare, rules), currency)
     amount = text.str.extract(_AMOUNT)
     given_code = text.str.extract(_CURRENCY).str.to_uppercase()
-    given_code = pl.when(given_code.is_in(words.CURRENCY_CODES)).then(given_code).when(given_code.is_null()).then(default)
+    given_code = (
+        pl.when(given_code.is_in(words.CURRENCY_CODES)).then(given_code).when(given_code.is_null()).then(default)
+    )
     given = price_json(number(amount, Rules()), given_code)
     return pl.when(text.str.starts_with("{")).then(given).otherwise(written)
 

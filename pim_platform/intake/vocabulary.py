@@ -4,37 +4,43 @@ from __future__ import annotations
 
 import re
 
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 #: yes / no in English, German, French, Spanish, Italian, Portuguese, Dutch, Polish, Czech, Danish,
 #: Swedish, Norwegian, Finnish, Hungarian, Romanian, Turkish, Russian and Japanese, plus signs.
-TRUE_WORDS = tuple(
+TRUE_WORDS = _split(
     "true t yes y 1 on x ja j wahr oui o vrai si sí s verdadero sì vero sim verdadeiro waar tak prawda ano pravda "
-    "sand kyllä igen igaz da adevărat evet да истина はい 有 ✓ ✔ ○ active aktiv enabled published".split()
+    "sand kyllä igen igaz da adevărat evet да истина はい 有 ✓ ✔ ○ active aktiv enabled published"
 )
-FALSE_WORDS = tuple(
+FALSE_WORDS = _split(
     "false f no n 0 off - nein falsch non faux não nao falso nee onwaar nie fałsz ne nepravda nej nei falsk ei nem "
-    "hamis nu hayır нет ложь いいえ 無 ✗ ✘ × inactive inaktiv disabled unpublished".split()
+    "hamis nu hayır нет ложь いいえ 無 ✗ ✘ × inactive inaktiv disabled unpublished"
 )
 
-CURRENCY_CODES = tuple(
+CURRENCY_CODES = _split(
     "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF "
     "CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HRK "
     "HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL "
     "MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON "
     "RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX "
-    "USD UYU UZS VES VND VUV WST XAF XCD XOF XPF YER ZAR ZMW".split()
+    "USD UYU UZS VES VND VUV WST XAF XCD XOF XPF YER ZAR ZMW"
 )
 
 #: Signs that mean one currency everywhere.
 SIGNS = {
     "€": "EUR", "£": "GBP", "₹": "INR", "₽": "RUB", "₩": "KRW", "₺": "TRY", "₴": "UAH", "₪": "ILS", "₫": "VND",
-    "₱": "PHP", "฿": "THB", "ZŁ": "PLN", "KČ": "CZK", "FT": "HUF", "LEI": "RON", "ЛВ": "BGN", "FR.": "CHF", "SFR.": "CHF",
+    "₱": "PHP", "฿": "THB", "ZŁ": "PLN", "KČ": "CZK", "FT": "HUF", "LEI": "RON", "ЛВ": "BGN", "FR.": "CHF",
+    "SFR.": "CHF",
     "SR": "SAR", "RS.": "INR", "R$": "BRL", "US$": "USD", "A$": "AUD", "AU$": "AUD", "C$": "CAD", "CA$": "CAD",
     "NZ$": "NZD", "HK$": "HKD", "S$": "SGD", "MX$": "MXN", "NT$": "TWD", "円": "JPY", "元": "CNY", "РУБ": "RUB",
     "РУБ.": "RUB", "EURO": "EUR",
 }  # fmt: skip
 #: Signs that several countries share: the currency of the column decides; else the usual one, if there is one.
 SHARED_SIGNS: dict[str, tuple[str | None, frozenset[str]]] = {
-    "$": ("USD", frozenset("USD CAD AUD NZD HKD SGD MXN TWD ARS CLP COP UYU DOP BSD BBD JMD TTD".split())),
+    "$": ("USD", frozenset(_split("USD CAD AUD NZD HKD SGD MXN TWD ARS CLP COP UYU DOP BSD BBD JMD TTD"))),
     "¥": ("JPY", frozenset({"JPY", "CNY"})),
     "￥": ("JPY", frozenset({"JPY", "CNY"})),
     "KR": (None, frozenset({"SEK", "NOK", "DKK", "ISK"})),
@@ -44,12 +50,14 @@ SHARED_SIGNS: dict[str, tuple[str | None, frozenset[str]]] = {
 _SIGN_PATTERNS = sorted([*SIGNS, *SHARED_SIGNS], key=len, reverse=True)
 #: A sign or any three letters, before or after the amount; what the letters mean is checked afterwards.
 CURRENCY_PATTERN = (
-    r"(?i)(" + "|".join(re.escape(s) for s in _SIGN_PATTERNS if not s.isalpha() or len(s) != 3) + r"|\b[A-Z]{3}\b|[A-Z]{3}$|^[A-Z]{3})"
+    r"(?i)("
+    + "|".join(re.escape(sign) for sign in _SIGN_PATTERNS if not sign.isalpha() or len(sign) != 3)
+    + r"|\b[A-Z]{3}\b|[A-Z]{3}$|^[A-Z]{3})"
 )  # fmt: skip
 JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
 
 def currency_codes(column_currency: str | None) -> dict[str, str | None]:
     """Upper-case sign -> ISO 4217, in a column whose own currency is known or None."""
-    shared = {sign: (column_currency if column_currency in few else usual) for sign, (usual, few) in SHARED_SIGNS.items()}
+    shared = {sign: column_currency if column_currency in few else usual for sign, (usual, few) in SHARED_SIGNS.items()}
     return {**SIGNS, **shared}

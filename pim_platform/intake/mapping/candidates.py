@@ -26,8 +26,26 @@ _OPTION = re.compile(r"^(?:option|attribute|variation|property|variant option) ?
 _BOOKKEEPING = re.compile(r"^meta: ?_", re.IGNORECASE)
 #: Kinds that shop systems write into a column called "type": they are no category.
 _PRODUCT_KINDS = frozenset(
-    "simple variable variation configurable grouped bundle virtual downloadable external subscription product "
-    "variant parent child single standard service consu".split()
+    [
+        "simple",
+        "variable",
+        "variation",
+        "configurable",
+        "grouped",
+        "bundle",
+        "virtual",
+        "downloadable",
+        "external",
+        "subscription",
+        "product",
+        "variant",
+        "parent",
+        "child",
+        "single",
+        "standard",
+        "service",
+        "consu",
+    ]
 )
 _NUMERIC = frozenset({"weight", "stock_quantity", "dimensions"})
 _MONEY = frozenset({"price", "compare_at_price", "cost"})
@@ -131,23 +149,28 @@ def _fit(candidate: Candidate, facts: HeaderFacts, profile: ColumnProfile) -> Ca
 def _disagreement(candidate: Candidate, facts: HeaderFacts, profile: ColumnProfile, *, weak: bool) -> str | None:
     target = candidate.target
     numeric = max(profile.number_share, 1.0 if profile.unit else 0.0)
-    values = {example.lower() for example in profile.examples}
+    values = {word for example in profile.examples for word in re.split(r"[,|;\s]+", example.lower()) if word}
     if target in _MONEY and numeric < 0.7 and not re.search(r"\d", " ".join(profile.examples)):
         return "its cells hold no amounts"
     if target in _NUMERIC and not candidate.component and target != "dimensions" and numeric < 0.7:
         return "its cells are no numbers"
     if target == "sku":
-        if profile.url_share > 0.2 or profile.boolean_like or profile.max_length > 200 or profile.text_share > 0.7:
+        if profile.url_share > 0.2 or profile.boolean_like:
             return "its cells are no codes"
+        # Some shops write readable SKUs with spaces; only a name that says "SKU" is believed then.
+        if weak and (profile.max_length > 64 or profile.text_share > 0.5):
+            return "its cells are texts"
         if weak and (profile.filled < 5 or profile.distinct_share < 0.98 or profile.null_share > 0.02):
             return "its cells do not tell products apart"
     if target == "name" and (profile.url_share > 0.2 or (profile.number_share > 0.9 and profile.filled > 3)):
         return "its cells are no names"
     if target == "name" and weak and profile.filled > 5 and (profile.distinct_share < 0.5 or profile.text_share < 0.3):
         return "its cells repeat"
-    if target == "gtin" and profile.number_share < 0.5 and profile.gtin_share < 0.5 and profile.filled > 3:
+    if target == "gtin" and profile.filled > 3 and (profile.boolean_like or profile.text_share > 0.3):
         return "its cells are no barcodes"
-    if target == "category" and values and values <= _PRODUCT_KINDS:
+    if target == "gtin" and weak and profile.gtin_share < 0.5:
+        return "its cells are no barcodes"
+    if target == "category" and values and 2 * len(values & _PRODUCT_KINDS) >= len(values):
         return "its cells say how a product is built, not where it belongs"
     if target in ("brand", "manufacturer", "category", "color", "name", "material") and profile.boolean_like:
         return "its cells say yes or no"

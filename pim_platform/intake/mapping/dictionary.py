@@ -44,7 +44,7 @@ def dictionary() -> Dictionary:
         for table in ("targets", "weak"):
             unknown = set(data.get(table, {})) - set(CANONICAL_TARGETS)
             if unknown:
-                raise ValueError(f"{file.name}: unknown target {sorted(unknown)[0]!r}")
+                raise ValueError(f"{file.name}: unknown target {min(unknown)!r}")
         for target, names in data.get("targets", {}).items():
             for position, name in enumerate(names):
                 found.targets.setdefault(key_of(name), (target, position))

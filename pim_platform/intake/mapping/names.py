@@ -11,12 +11,80 @@ from pim_platform.intake import vocabulary as words
 
 #: ISO 639-1 codes of languages that catalogues are commonly written in.
 LANGUAGES = frozenset(
-    "bg cs da de el en es et fi fr hr hu is it ja ko lt lv nb nl nn no pl pt ro ru sk sl sr sv tr uk zh ar he th vi".split()
+    [
+        "bg",
+        "cs",
+        "da",
+        "de",
+        "el",
+        "en",
+        "es",
+        "et",
+        "fi",
+        "fr",
+        "hr",
+        "hu",
+        "is",
+        "it",
+        "ja",
+        "ko",
+        "lt",
+        "lv",
+        "nb",
+        "nl",
+        "nn",
+        "no",
+        "pl",
+        "pt",
+        "ro",
+        "ru",
+        "sk",
+        "sl",
+        "sr",
+        "sv",
+        "tr",
+        "uk",
+        "zh",
+        "ar",
+        "he",
+        "th",
+        "vi",
+    ]
 )
 #: Codes that are also words or abbreviations in headers, accepted only with a region or after a point.
 _SHY_LANGUAGES = frozenset({"no", "is", "it", "el", "ar", "he", "hr", "id", "sr"})
 #: Units of mass, length, volume and area as headers write them.
-UNITS = frozenset("kg g mg lb lbs oz t mm cm m in inch ft ml cl l m2 m3 cm3 gram grams kilogram % w kw v mah".split())
+UNITS = frozenset(
+    [
+        "kg",
+        "g",
+        "mg",
+        "lb",
+        "lbs",
+        "oz",
+        "t",
+        "mm",
+        "cm",
+        "m",
+        "in",
+        "inch",
+        "ft",
+        "ml",
+        "cl",
+        "l",
+        "m2",
+        "m3",
+        "cm3",
+        "gram",
+        "grams",
+        "kilogram",
+        "%",
+        "w",
+        "kw",
+        "v",
+        "mah",
+    ]
+)
 
 _LOCALE = re.compile(r"^(.+?)(?:(?P<sep>[.\-_:/ ])|\s*[(\[])(?P<lang>[A-Za-z]{2})(?:[-_](?P<region>[A-Z]{2}))?[)\]]?$")
 _BRACKETS = re.compile(r"[(\[]([^()\[\]]*)[)\]]")
@@ -84,7 +152,15 @@ def snake_case(header: str, fallback: str = "field") -> str:
     ('aermel_laenge', 'product_source')
     """
     text = key_of(header)
-    for letter, ascii_letters in (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("ß", "ss"), ("æ", "ae"), ("ø", "o"), ("å", "a")):
+    for letter, ascii_letters in (
+        ("ä", "ae"),
+        ("ö", "oe"),
+        ("ü", "ue"),
+        ("ß", "ss"),
+        ("æ", "ae"),
+        ("ø", "o"),
+        ("å", "a"),
+    ):
         text = text.replace(letter, ascii_letters)
     text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     name = "_".join(re.findall(r"[a-z0-9]+", text))[:60].strip("_")

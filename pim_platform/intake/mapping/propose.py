@@ -26,6 +26,26 @@ from pim_platform.intake.profile import ColumnProfile
 _MANY = frozenset({"image_url", "category", "tags", "dimensions", "option_name", "option_value"})
 _MONEY = frozenset({"price", "compare_at_price", "cost"})
 _NUMBERS = frozenset({"weight", "stock_quantity", "dimensions"})
+_CODES = frozenset(
+    [
+        "id",
+        "ids",
+        "code",
+        "codes",
+        "no",
+        "nr",
+        "number",
+        "nummer",
+        "ref",
+        "reference",
+        "zip",
+        "postcode",
+        "phone",
+        "sku",
+        "key",
+        "hash",
+    ]
+)
 _LISTS = frozenset({"tags"})
 #: Targets whose cells hold a list where they hold a separator.
 _LISTABLE = frozenset({"category", "image_url", "option_value"})
@@ -47,9 +67,7 @@ def propose_mapping(
     found = [_with_schema(candidates(f, p), f, schema) for f, p in zip(facts, profiles, strict=True)]
     chosen = _assign(found, facts, profiles)
     main = _main_locale([f.locale for f in facts], default_locale)
-    money = {
-        target: {facts[i].currency for i, c in enumerate(chosen) if c and c.target == target} for target in _MONEY
-    }
+    money = {target: {facts[i].currency for i, c in enumerate(chosen) if c and c.target == target} for target in _MONEY}
     used: set[str] = set()
     columns: list[ColumnMapping | None] = [None] * len(headers)
     # Columns that have a claim to a field's plain name come before those that must take another.
@@ -100,9 +118,8 @@ def _rank(candidate: Candidate, profile: ColumnProfile) -> float:
 def _main_locale(locales: list[str | None], default_locale: str | None) -> str | None:
     known = [locale for locale in locales if locale]
     wanted = (default_locale or "en").replace("_", "-")
-    for test in (lambda x: x.lower() == wanted.lower(), lambda x: x[:2] == wanted[:2].lower(), lambda x: x[:2] == "en"):
-        if match := next((locale for locale in known if test(locale)), None):
-            return match
+    # The locale itself, then any region of its language, then English, then the first there is.
+    known.sort(key=lambda x: (x.lower() != wanted.lower(), x[:2] != wanted[:2].lower(), x[:2] != "en"))
     return known[0] if known else None
 
 
@@ -116,16 +133,16 @@ def _column(
     header: str, facts: HeaderFacts, profile: ColumnProfile, choice: Candidate | None, schema: ProductSchema | None,
     used: set[str], main: str | None, several: bool,
 ) -> ColumnMapping:  # fmt: skip
-    base = {"source": header, "index": profile.index}
+    index = profile.index
     if choice is None and (is_bookkeeping(header) or profile.filled == 0):
         why = "private data of the exporting system" if is_bookkeeping(header) else "the column is empty"
-        return ColumnMapping(**base, target="ignore", confidence=SURE, auto=True, reason=why)
+        return ColumnMapping(source=header, index=index, target="ignore", confidence=SURE, auto=True, reason=why)
     target = choice.target if choice else "attribute"
     kind = _several_prices(several) or _type(target, choice, facts, profile)
     wanted = (choice.field if choice else None) or (target if target != "attribute" else "")
     if target == "variant_group" or (target in _MANY and wanted in used):
         wanted = snake_case(facts.key, "group")
-    field = _free_name(wanted, header, facts, profile.index, used, kind, schema, main)
+    field = _free_name(wanted, header, facts, index, used, kind, schema, main)
     used.add(field)
     known = schema.field(field) if schema else None
     kind = PRODUCT_COLUMN_TYPES.get(field) or (known.type if known else kind)
@@ -135,7 +152,8 @@ def _column(
     score = round(choice.score, 3) if choice else 0.9
     reason = choice.reason if choice else "no known field has this name: a field of its own"
     return ColumnMapping(
-        **base,
+        source=header,
+        index=index,
         target=target,
         field=field,
         type=kind,
@@ -165,7 +183,7 @@ def _free_name(
     if facts.locale and facts.locale != main:
         name = f"{name}_{facts.locale.replace('-', '_').lower()}"
     known = schema.field(name) if schema else None
-    if name not in used or (known.type if known else kind) in MULTI_VALUED_TYPES and kind == "multi_price":
+    if name not in used or ((known.type if known else kind) in MULTI_VALUED_TYPES and kind == "multi_price"):
         return name
     for other in (snake_case(header, own), own):
         if other not in used:
@@ -185,7 +203,9 @@ def _type(target: str, choice: Candidate | None, facts: HeaderFacts, profile: Co
     if target in _LISTS:
         return "array"
     if target == "status":
-        return "boolean" if profile.boolean_like or profile.binary or (choice and choice.field == "active") else "string"
+        return (
+            "boolean" if profile.boolean_like or profile.binary or (choice and choice.field == "active") else "string"
+        )
     if target in _LISTABLE:
         if target == "image_url" and profile.separator is None:
             return "url" if empty or profile.url_share >= 0.9 else "string"
@@ -198,7 +218,9 @@ def _type(target: str, choice: Candidate | None, facts: HeaderFacts, profile: Co
     if hint is None:
         if profile.binary and is_flag(facts):
             return "boolean"
-        return profile.type
+        # Numbers of things are no quantities: nobody adds them up, and leading zeros matter.
+        coded = facts.key.split()[-1:] and facts.key.split()[-1] in _CODES
+        return "string" if coded and profile.type == "number" else profile.type
     if empty or hint in ("string", "array"):
         return hint
     if hint == "boolean":

@@ -292,7 +292,9 @@ def _decoded(cells: list[bytes]) -> list[str] | None:
 
 
 def _mark_undecodable(
-    region: bytes, ends: np.ndarray[tuple[int, ...], np.dtype[np.intp]], odd: np.ndarray[tuple[int, ...], np.dtype[np.bool]]
+    region: bytes,
+    ends: np.ndarray[tuple[int, ...], np.dtype[np.intp]],
+    odd: np.ndarray[tuple[int, ...], np.dtype[np.bool]],
 ) -> None:
     """Mark in ``odd`` the records that hold NULs or bytes that are not UTF-8."""
     at = region.find(b"\0")

@@ -48,13 +48,11 @@ def sample_rows(path: Path, dialect: Dialect, sample: Sample) -> SampledRows:
     frames = [batch.frame for batch in batches_of_bytes(head, dialect, len(headers), header=True)]
     rows, size = sum(frame.height for frame in frames), len(head)
     if not dialect.encoding.startswith("utf-16"):
-        for block in sample.spread:
-            # A block begins anywhere: what precedes its first line end is half a record.
-            part = block[block.find(b"\n") + 1 : block.rfind(b"\n") + 1]
-            for batch in batches_of_bytes(part, dialect, len(headers), header=False):
-                frames.append(batch.frame)
-                rows, size = rows + batch.frame.height, size
-            size += len(part)
+        # A block begins anywhere: what precedes its first line end is half a record.
+        parts = b"".join(block[block.find(b"\n") + 1 : block.rfind(b"\n") + 1] for block in sample.spread)
+        more = [batch.frame for batch in batches_of_bytes(parts, dialect, len(headers), header=False)]
+        rows, size = rows + sum(frame.height for frame in more), size + len(parts)
+        frames += more
     total = sample.size
     if sample.gzip:
         total = int(sample.size * HEAD_BYTES / max(1, _packed_head(path)))
@@ -75,7 +73,7 @@ def _packed_head(path: Path) -> int:
     import zlib
 
     unpack = zlib.decompressobj(wbits=31)
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         done = used = 0
         while done < HEAD_BYTES and (block := file.read(io.DEFAULT_BUFFER_SIZE)):
             done += len(unpack.decompress(block))

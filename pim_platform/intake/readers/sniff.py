@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import itertools
 import math
 import re
 from collections import Counter
@@ -37,7 +38,9 @@ MAGIC = (
     (b"\x7fELF", "a program"),
 )
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\r\x0b\x0c\x1a\x1b")) + b"\x7f"
-_WESTERN = frozenset("äöüÄÖÜßéèêëàâáãåæçíìîïñóòôõøœúùûÿýÉÈÊËÀÂÁÃÅÆÇÍÌÎÏÑÓÒÔÕØŒÚÙÛÝ€£§°²³½¼¾´’‘“”„‚–—…•·®™©«»¿¡ºª×±µ\xa0¢¥")
+_WESTERN = frozenset(
+    "äöüÄÖÜßéèêëàâáãåæçíìîïñóòôõøœúùûÿýÉÈÊËÀÂÁÃÅÆÇÍÌÎÏÑÓÒÔÕØŒÚÙÛÝ€£§°²³½¼¾´’‘“”„‚–—…•·®™©«»¿¡ºª×±µ\xa0¢¥"
+)
 
 
 @dataclass(frozen=True)
@@ -189,7 +192,7 @@ def detect_header(records: list[list[str]]) -> int | None:
 
 def _consecutive(cells: list[str]) -> bool:
     numbers = [int(c) for c in cells if c.strip().isdigit() and len(c.strip()) == 4]
-    return len(numbers) > 1 and all(b - a == 1 for a, b in zip(numbers, numbers[1:], strict=False))
+    return len(numbers) > 1 and all(b - a == 1 for a, b in itertools.pairwise(numbers))
 
 
 def _alike(records: list[list[str]]) -> float:

@@ -67,7 +67,7 @@ codecs.register_error("pim_mark", _mark_undecodable)
 
 def is_gzip(path: Path) -> bool:
     """Whether the file starts with gzip's magic bytes (RFC 1952)."""
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         return file.read(2) == GZIP_MAGIC
 
 
@@ -79,7 +79,7 @@ def take_sample(path: Path, name: str) -> Sample:
     size = path.stat().st_size
     packed = is_gzip(path)
     spread: list[bytes] = []
-    with open(path, "rb") as raw:
+    with path.open("rb") as raw:
         if packed:
             head = b"".join(_chunks(raw, True, name, HEAD_BYTES, limit=HEAD_BYTES + 1))
         else:
@@ -146,7 +146,7 @@ def utf8_chunks(path: Path, *, packed: bool, encoding: str, name: str | None = N
             code="unknown_encoding", file=label, value=encoding,
         ) from None  # fmt: skip
     first = True
-    with open(path, "rb") as raw:
+    with path.open("rb") as raw:
         for block in _chunks(raw, packed, label, READ_BYTES):
             text = block if decoder is None else decoder.decode(block).encode("utf-8", "surrogatepass")
             if first and text:
@@ -158,7 +158,7 @@ def utf8_chunks(path: Path, *, packed: bool, encoding: str, name: str | None = N
 
 
 def _chunks(raw: IO[bytes], packed: bool, name: str, size: int, limit: int | None = None) -> Iterator[bytes]:
-    stream: IO[bytes] = gzip.GzipFile(fileobj=raw) if packed else raw
+    stream: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=raw) if packed else raw
     done = 0
     try:
         while block := stream.read(size if limit is None else min(size, limit - done)):

@@ -48,7 +48,9 @@ def find_structure(block: bytes, delimiter: int, quote: int | None, line_end: in
     return Structure(ends, np.diff(counts, prepend=0) + 1, trouble)
 
 
-def _first_misplaced(data: NDArray[np.uint8], quotes: Positions, delimiter: int, line_end: int, final: bool) -> int | None:
+def _first_misplaced(
+    data: NDArray[np.uint8], quotes: Positions, delimiter: int, line_end: int, final: bool
+) -> int | None:
     size = len(data)
     opening, closing = quotes[0::2], quotes[1::2]
     before = data[np.maximum(opening - 1, 0)]

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, example, given, settings, strategies as st
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from pim_platform.errors import UnreadableFile
 from pim_platform.intake.dialect import Dialect, detect_dialect
@@ -35,7 +36,8 @@ def write(tmp_path: Path, data: bytes | str, name: str = "f.csv") -> Path:
 
 
 TEXT = st.text(
-    st.one_of(st.sampled_from(list(",;\t|\"'\\\r\n ab1é€日")), st.characters(exclude_categories=["Cs", "Cc"])), max_size=12
+    st.one_of(st.sampled_from(list(",;\t|\"'\\\r\n ab1é€日")), st.characters(exclude_categories=["Cs", "Cc"])),
+    max_size=12,
 )
 TABLES = st.integers(1, 5).flatmap(
     lambda width: st.lists(st.lists(TEXT, min_size=width, max_size=width), min_size=1, max_size=20)
@@ -92,7 +94,10 @@ def test_of_any_bytes_every_record_comes_out_once_in_order(data: list[bytes]) ->
     assert numbers == list(range(2, 2 + len(numbers)))
     letters = sum(chunk.count(b"a") for chunk in data)
     seen = sum(c.count("a") for row in cells(frame) for c in row)
-    seen += sum("".join(c or "" for c in row[6:]).count("a") for row in bad.filter(pl.col("error_code") != "too_many_fields").rows())
+    seen += sum(
+        "".join(c or "" for c in row[6:]).count("a")
+        for row in bad.filter(pl.col("error_code") != "too_many_fields").rows()
+    )
     many = bad.filter(pl.col("error_code") == "too_many_fields")
     seen += sum("".join(c or "" for c in (row[2], *row[6:])).count("a") for row in many.rows())
     assert seen == letters
@@ -166,7 +171,7 @@ def test_records_beyond_one_block_keep_numbers_and_order(tmp_path: Path, monkeyp
     rows = [[str(i), f'multi\nline "{i}"', "x" * (i % 50)] for i in range(1000)]
     text = io.StringIO(newline="")
     csv.writer(text).writerows([["a", "b", "c"], *rows])
-    frame, bad = read(write(tmp_path, text.getvalue()), Dialect(), batch_rows=7)
+    frame, _ = read(write(tmp_path, text.getvalue()), Dialect(), batch_rows=7)
     assert cells(frame) == rows
     assert frame["row"].to_list() == list(range(2, 1002))
 
