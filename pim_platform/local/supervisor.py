@@ -111,7 +111,8 @@ class _Supervisor:
 
         migrate(self.settings)
         preparing: subprocess.Popen[bytes] | None = None
-        if not storage_exists(Endpoints.of(self.settings)):
+        wanted = any(child.part.uses_dagster for child in self.children)
+        if wanted and not storage_exists(Endpoints.of(self.settings)):
             preparing = self._spawn("dagster-init", (sys.executable, "-m", "pim_platform.local.dagster_home"))
         announced = False
         while True:
@@ -188,10 +189,10 @@ class _Supervisor:
         self.output.say(f"ready after {seconds:.1f} s")
         for child in self.children:
             if child.part.url:
-                self.output.say(f"  {child.part.name:<8} {child.part.url}")
+                self.output.say(f"  {child.part.name:<10} {child.part.url}")
         ports = Endpoints.of(self.settings).ports
         for name in self.engines:
-            self.output.say(f"  {name:<8} 127.0.0.1:{getattr(ports, name)}")
+            self.output.say(f"  {name:<10} 127.0.0.1:{getattr(ports, name)}")
         for line in first:
             self.output.say(f"  {line}")
         self.output.say("Ctrl-C ends it")

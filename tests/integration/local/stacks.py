@@ -6,7 +6,10 @@ import fcntl
 import os
 import random
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pim_platform.local import processes
+from pim_platform.local.home import Home
+from pim_platform.local.parts import environment
 from pim_platform.settings import Settings
 
 WAIT_SECONDS = 180.0
@@ -76,3 +81,48 @@ def throwaway_settings(**values: object) -> Iterator[Settings]:
                 processes.end(processes.marked(settings.home_path), grace=30.0)
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+class Stack:
+    """A supervisor in a process of its own, its output in a file."""
+
+    def __init__(self, settings: Settings, script: str) -> None:
+        self.settings = settings
+        self.home = Home(settings.home_path)
+        self.log = settings.home_path.parent / f"up-{len(list(settings.home_path.parent.iterdir()))}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", script],
+                env={**os.environ, **environment(settings)},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def said(self, text: str) -> bool:
+        """Whether the supervisor printed ``text``; fails when it is gone without."""
+        found = text in self.log.read_text("utf-8", "replace")
+        assert found or self.process.poll() is None, self.log.read_text("utf-8", "replace")
+        return found
+
+    def wait_ready(self) -> None:
+        wait_for(lambda: self.said("ready after"), "the stack")
+
+    def pid(self, part: str) -> int:
+        state = self.home.recall(part)
+        assert state is not None
+        return state.pid
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(timeout=120)
+
+
+@contextmanager
+def running(settings: Settings, script: str) -> Iterator[Stack]:
+    stack = Stack(settings, script)
+    try:
+        stack.wait_ready()
+        yield stack
+    finally:
+        stack.end()

@@ -90,7 +90,7 @@ def test_an_error_after_the_first_pieces_reaches_the_reader(client: Client) -> N
     sql = "SELECT throwIf(number = 1500000), toString(number) FROM numbers(2000000)"
     with pytest.raises(StreamFailureError, match="throwIf"):
         client.query(sql).result_rows  # noqa: B018 -- read to the end
-    with pytest.raises(Exception, match="ended prematurely|IncompleteRead"):
+    with pytest.raises(Exception, match=r"ended prematurely|IncompleteRead"):
         client.raw_query(sql, fmt="JSONEachRow")
 
 
