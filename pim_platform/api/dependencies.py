@@ -1,0 +1,51 @@
+"""What routes ask for, as ``Annotated`` aliases: the stores, the caller, ids and texts that can be stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
+from pydantic import AfterValidator
+from sqlalchemy.orm import Session
+
+from pim_platform.intake.workspace import Workspace
+from pim_platform.storage.postgres import tenant_session
+from pim_platform.tenancy.keys import Caller
+
+#: Describes the key in the OpenAPI document; :class:`pim_platform.api.routes.KeyRoute` is what checks it.
+bearer = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer pim_...`", scheme_name="key")
+
+
+def _workspace(request: Request) -> Workspace:
+    found: Workspace = request.app.state.workspace
+    return found
+
+
+def _caller(request: Request) -> Caller:
+    found: Caller = request.state.caller
+    return found
+
+
+WorkspaceDep = Annotated[Workspace, Depends(_workspace)]
+CallerDep = Annotated[Caller, Depends(_caller)]
+
+
+def _reading(workspace: WorkspaceDep, caller: CallerDep) -> Iterator[Session]:
+    with tenant_session(workspace.app, caller.tenant_id) as session:
+        yield session
+
+
+#: A session of the caller's tenant, for routes that only read.
+SessionDep = Annotated[Session, Depends(_reading, scope="function")]
+
+
+def _storable(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("the character NUL cannot be stored")
+    return text
+
+
+#: A text that PostgreSQL can hold.
+Text = Annotated[str, AfterValidator(_storable)]

@@ -1,0 +1,58 @@
+"""An upload's answer, put together from the job and the schema in force."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from pim_platform.api.import_models import UploadOut
+from pim_platform.catalog.schemas import current_schema
+from pim_platform.errors import UnreadableFile
+from pim_platform.intake.jobs import get_job
+from pim_platform.intake.models import ImportJob, Source
+from pim_platform.intake.proposing import suggested_fields, suggested_mapping
+from pim_platform.intake.workspace import Workspace
+from pim_platform.storage.postgres import tenant_session
+from pim_platform.tenancy.keys import Caller
+
+#: Records shown of a file (seed 000).
+SAMPLE_ROWS = 5
+
+
+def upload_answer(workspace: Workspace, caller: Caller, job: ImportJob) -> UploadOut:
+    """The answer to the upload that made ``job``, also when it is asked for again under its Idempotency-Key.
+
+    Raises UnreadableFile where the file could not be read, as the first answer did.
+    """
+    if job.headers is None:
+        raise UnreadableFile(
+            job.reason or "The file could not be read.", fix="", code=job.reason_code, file=job.filename
+        )
+    with tenant_session(workspace.app, caller.tenant_id) as session:
+        return _answer(session, get_job(session, job.id))
+
+
+def _answer(session: Session, job: ImportJob) -> UploadOut:
+    mapping = suggested_mapping(job)
+    schema = current_schema(session).with_fields(suggested_fields(job))
+    return UploadOut.model_validate(
+        {
+            "job_id": job.id,
+            "state": job.state,
+            "reason_code": job.reason_code,
+            "reason": job.reason,
+            "filename": job.filename,
+            "source": session.get_one(Source, (job.tenant_id, job.source_id)).slug,
+            "dry_run": job.dry_run,
+            "row_count": job.row_count,
+            "headers": job.headers,
+            "sample_rows": (job.sample_rows or [])[:SAMPLE_ROWS],
+            "suggested_schema": {
+                "fields": schema.fields_json(),
+                "default_currency": schema.default_currency,
+                "default_locale": schema.default_locale,
+            },
+            "suggested_mapping": mapping.flat(),
+            "columns": [column.model_dump() for column in mapping.columns],
+            "dialect": job.dialect or {},
+        }
+    )

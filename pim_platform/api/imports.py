@@ -1,0 +1,181 @@
+"""Imports: upload, confirm, follow, cancel, fetch the rejects."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, File, Form, Header, Query, Response, Security, UploadFile
+from fastapi.responses import FileResponse
+from starlette.background import BackgroundTask
+
+from pim_platform.api.dependencies import CallerDep, SessionDep, Text, WorkspaceDep, bearer
+from pim_platform.api.import_answers import upload_answer
+from pim_platform.api.import_models import REJECT_POLICY, ConfirmIn, ConfirmSchema, ImportList, ImportOut, UploadOut
+from pim_platform.api.problems import documented
+from pim_platform.api.routes import KeyRoute, needs
+from pim_platform.errors import NotFound
+from pim_platform.intake.cancelling import cancel_job
+from pim_platform.intake.confirming import confirm_by_policy, confirm_job
+from pim_platform.intake.jobs import get_job, job_json, list_jobs, parse_job_id
+from pim_platform.intake.landing import land
+from pim_platform.intake.proposing import propose_job
+from pim_platform.intake.running import write_rejects
+from pim_platform.storage.object_store import clear_folder
+from pim_platform.storage.postgres import tenant_session
+
+router = APIRouter(prefix="/api/pim/import", tags=["imports"], route_class=KeyRoute, dependencies=[Security(bearer)])
+
+
+@router.post(
+    "/csv/",
+    status_code=201,
+    summary="Upload a file",
+    response_model=UploadOut,
+    responses=documented(
+        400,
+        413,
+        422,
+        ok={200: {"model": UploadOut, "description": "The same upload again, unfinished or under the same key."}},
+    ),
+    openapi_extra=needs("editor", upload=True),
+)
+def upload(
+    workspace: WorkspaceDep,
+    caller: CallerDep,
+    response: Response,
+    file: Annotated[UploadFile, File(description="The product file.")],
+    source: Annotated[Text, Form(description="Where it comes from: a supplier, a feed.")] = "api",
+    dry_run: Annotated[bool, Form(description="Stop after comparing with the catalogue.")] = False,
+    reject_policy: Annotated[
+        str, Form(pattern=REJECT_POLICY, description="`skip`, `stop_first` or `stop_above:N%`.")
+    ] = "skip",
+    idempotency_key: Annotated[
+        Text | None, Header(min_length=1, max_length=200, description="The same key means the same job for ever.")
+    ] = None,
+) -> UploadOut:
+    """Store a file, work out what its columns mean, and answer with the proposal.
+
+    The job waits in `mapping` for a confirmation then, unless the tenant's or the source's policy gives it.
+    """
+    job_id, new = land(
+        workspace,
+        caller.tenant_id,
+        file.file,
+        filename=(file.filename or "").replace("\x00", ""),
+        source=source,
+        origin="api",
+        actor=caller.actor,
+        idempotency_key=idempotency_key,
+        dry_run=dry_run,
+        reject_policy=reject_policy,
+    )
+    job = propose_job(workspace, caller.tenant_id, job_id)
+    if job.state == "mapping":
+        confirm_by_policy(workspace, caller.tenant_id, job_id)
+    if not new:
+        response.status_code = 200
+    return upload_answer(workspace, caller, job)
+
+
+@router.get(
+    "/",
+    summary="List imports",
+    response_model=ImportList,
+    responses=documented(422),
+    openapi_extra=needs("viewer"),
+)
+def imports(session: SessionDep, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> dict[str, Any]:
+    """The newest imports of every door and source, newest first."""
+    return {"imports": [job_json(session, job) for job in list_jobs(session, limit=limit)]}
+
+
+@router.get(
+    "/{job_id}/",
+    summary="Follow an import",
+    response_model=ImportOut,
+    responses=documented(404),
+    openapi_extra=needs("viewer"),
+)
+def status(session: SessionDep, job_id: str) -> dict[str, Any]:
+    """State, progress, ledger and reject reasons of an import."""
+    return job_json(session, get_job(session, parse_job_id(job_id)))
+
+
+@router.post(
+    "/{job_id}/confirm/",
+    status_code=202,
+    summary="Confirm an import",
+    response_model=ImportOut,
+    responses=documented(400, 404, 409, 413, 422),
+    openapi_extra=needs("reviewer"),
+)
+def confirm(workspace: WorkspaceDep, caller: CallerDep, job_id: str, body: ConfirmIn | None = None) -> dict[str, Any]:
+    """Say what the columns mean and let the import run. Without a body the proposal holds."""
+    body = body or ConfirmIn()
+    wanted = body.wanted_schema or ConfirmSchema()
+    job = confirm_job(
+        workspace,
+        caller.tenant_id,
+        parse_job_id(job_id),
+        actor=caller.actor,
+        mapping=body.mapping,
+        columns=body.columns,
+        fields=wanted.fields,
+        default_currency=wanted.default_currency,
+        default_locale=wanted.default_locale,
+    )
+    with tenant_session(workspace.app, caller.tenant_id) as session:
+        return job_json(session, job)
+
+
+@router.post(
+    "/{job_id}/cancel/",
+    status_code=202,
+    summary="Cancel an import",
+    response_model=ImportOut,
+    responses=documented(404, 409, ok={200: {"model": ImportOut, "description": "Cancelled at once."}}),
+    openapi_extra=needs("editor"),
+)
+def cancel(workspace: WorkspaceDep, caller: CallerDep, job_id: str, response: Response) -> dict[str, Any]:
+    """Cancel an import that has not been merged: at once before it runs, at its next step (202) while it runs."""
+    job = cancel_job(workspace, caller.tenant_id, parse_job_id(job_id), caller.actor)
+    if job.state == "cancelled":
+        response.status_code = 200
+    with tenant_session(workspace.app, caller.tenant_id) as session:
+        return job_json(session, job)
+
+
+@router.get(
+    "/{job_id}/rejects/",
+    summary="Fetch the rejects",
+    response_class=FileResponse,
+    responses=documented(
+        404, ok={200: {"content": {"text/csv": {}}, "description": "The rejected records and what is wrong with them."}}
+    ),
+    openapi_extra=needs("viewer"),
+)
+def rejects(workspace: WorkspaceDep, caller: CallerDep, job_id: str) -> FileResponse:
+    """The rejected records in the file's own format, each with its row, column, value, error and suggestion."""
+    with tenant_session(workspace.app, caller.tenant_id) as session:
+        job = get_job(session, parse_job_id(job_id))
+    folder = Path(tempfile.mkdtemp(prefix="pim-rejects-"))
+    path = folder / "rejects.csv"
+    try:
+        if not write_rejects(workspace, job, path):
+            raise NotFound(
+                f"Import {job.id} has no rejects.",
+                fix="Its ledger says how many records it rejected.",
+                code="no_rejects",
+            )
+        charset = "utf-8" if path.read_bytes()[:3] == b"\xef\xbb\xbf" else (job.dialect or {}).get("encoding", "utf-8")
+    except BaseException:
+        clear_folder(folder)
+        raise
+    return FileResponse(
+        path,
+        media_type=f"text/csv; charset={charset}",
+        filename=f"rejects-{job.filename}",
+        background=BackgroundTask(clear_folder, folder),
+    )

@@ -1,0 +1,46 @@
+"""JSON bodies, read exactly: decimals keep their digits, and what PostgreSQL cannot hold is refused at the door."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any, NoReturn
+
+from fastapi.exceptions import RequestValidationError
+
+
+def read_json(content: bytes) -> Any:
+    """The value in ``content``; numbers with a point or an exponent become Decimal (design D16).
+
+    Raises RequestValidationError for NaN, Infinity, NUL characters, half surrogate pairs and bytes that are no
+    UTF-8; json.JSONDecodeError for what is no JSON.
+    """
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise _refused("the body is not UTF-8") from error
+    try:
+        value = json.loads(text, parse_float=Decimal, parse_constant=_no_constant)
+    except RecursionError as error:
+        raise _refused("the body is nested too deeply") from error
+    if "\\u" in text:  # only escapes can spell these
+        _refuse_unstorable(value)
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise _refused(f"{name} is not JSON")
+
+
+def _refuse_unstorable(value: Any) -> None:
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise _refused("a string holds half a surrogate pair") from error
+    if "\\u0000" in text.replace("\\\\", ""):
+        raise _refused("a string holds the character NUL")
+
+
+def _refused(why: str) -> RequestValidationError:
+    return RequestValidationError([{"type": "json_invalid", "loc": ("body",), "msg": why, "input": None}])

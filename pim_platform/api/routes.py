@@ -1,0 +1,97 @@
+"""The route class of everything that needs a key: key, role and size are checked before the body is read.
+
+FastAPI parses a body before it runs dependencies, so without this a stranger could have gigabytes spooled
+to disk before being turned away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, get_args
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive, Scope
+
+from pim_platform.api.json_bodies import read_json
+from pim_platform.api.request_ids import actor_of
+from pim_platform.errors import Unauthorized
+from pim_platform.intake.workspace import Workspace
+from pim_platform.tenancy.keys import Caller, Role, authenticate
+
+#: Largest JSON body: ten thousand products of six kilobytes.
+JSON_BYTES = 64 * 1024**2
+#: What a multipart form may hold beside its file.
+FORM_BYTES = 1024**2
+
+_ROLE, _UPLOAD = "x-role", "x-upload"
+
+
+def needs(role: Role, *, upload: bool = False) -> dict[str, Any]:
+    """The ``openapi_extra`` of a route that ``role`` and stronger ones may call; ``upload``: its body is a file."""
+    return {_ROLE: role} | ({_UPLOAD: True} if upload else {})
+
+
+class KeyRoute(APIRoute):
+    """A route behind an API key. One that names no role is refused when the application is put together."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler, with the checks in front."""
+        extra = self.openapi_extra or {}
+        role: Role = extra.get(_ROLE, "")
+        if role not in get_args(Role):
+            raise TypeError(f"{self.path} names no role: give it openapi_extra=needs(...)")
+        inner = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            caller = await run_in_threadpool(_caller, request)
+            caller.require(role)
+            workspace: Workspace = request.app.state.workspace
+            limit = workspace.settings.max_upload_bytes + FORM_BYTES if extra.get(_UPLOAD) else JSON_BYTES
+            request.state.caller = caller
+            return await inner(_Body(request.scope, _limited(request, limit)))
+
+        return handler
+
+
+class _Body(Request):
+    """A request whose JSON is read exactly."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        super().__init__(scope, receive)
+
+    async def json(self) -> Any:
+        """The JSON value of the body."""
+        return read_json(await self.body())
+
+
+def _caller(request: Request) -> Caller:
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not key.strip():
+        raise Unauthorized(
+            "The request carries no API key.",
+            fix="Send `Authorization: Bearer pim_...`; make a key with `pim key create`.",
+        )
+    workspace: Workspace = request.app.state.workspace
+    return authenticate(workspace.app, key.strip(), actor_of(request))
+
+
+def _limited(request: Request, limit: int) -> Receive:
+    """The request's body, cut off with 413 once it is longer than ``limit``."""
+    too_large = HTTPException(413, f"The body is larger than {limit:,} bytes")
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise too_large
+    seen = 0
+
+    async def receive() -> Message:
+        nonlocal seen
+        message = await request.receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise too_large
+        return message
+
+    return receive

@@ -1,0 +1,50 @@
+"""The raw row of a product: the cells of the file's record that wrote it last, read by reference (design D21)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from pim_platform.catalog.models import Product
+from pim_platform.catalog.staged import RAW_PREFIX
+from pim_platform.errors import NotFound
+from pim_platform.intake.jobs import get_job
+from pim_platform.intake.running import read_manifest
+from pim_platform.intake.workspace import Workspace
+from pim_platform.storage.postgres import tenant_session
+
+
+def raw_row(workspace: Workspace, product: Product) -> dict[str, str | None] | None:
+    """``{header: cell}`` of the record behind a product; None where it came by API or its file is gone.
+
+    A blank header and the second of two equal ones are written ``#n``, n counting columns from 1.
+    """
+    if product.job_id is None or product.source_row is None:
+        return None
+    with tenant_session(workspace.app, product.tenant_id) as session:
+        job = get_job(session, product.job_id)
+    try:
+        for key in read_manifest(workspace, job).staged:
+            with workspace.objects.local_copy(key) as path:
+                cells = _cells(path, product.source_row)
+            if cells is not None:
+                return dict(zip(_labels(job.headers or [], len(cells)), cells, strict=True))
+    except NotFound:
+        return None  # retention removed what the job staged; the product itself is whole
+    return None
+
+
+def _cells(path: Path, row: int) -> Sequence[str | None] | None:
+    # The statistics of `row` in the file spare reading any other row group.
+    found = pl.scan_parquet(path).filter(pl.col("row") == row).select(pl.col(f"^{RAW_PREFIX[:-1]}[.][0-9]+$")).collect()
+    return found.row(0) if found.height else None
+
+
+def _labels(headers: Sequence[str], width: int) -> list[str]:
+    labels: list[str] = []
+    for index in range(width):
+        header = headers[index].strip() if index < len(headers) else ""
+        labels.append(header if header and header not in labels else f"#{index + 1}")
+    return labels
