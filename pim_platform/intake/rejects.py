@@ -14,12 +14,12 @@ from pim_platform.intake.dialect import Dialect
 def write_rejects_csv(reject_paths: Sequence[Path], headers: Sequence[str], dialect: Dialect, out_path: Path) -> int:
     """Write the rejects in the delimiter and encoding of their file; returns how many rows.
 
-    The original columns come first under their own headers, then ``row, column, value, error_code,
-    error, suggestion``; mended and without the last six, the file can be uploaded again. Where the
+    The original columns come first under their own headers, then ``row, column, error_code, error,
+    suggestion``; mended and without the last five, the file can be uploaded again. Where the
     encoding lacks a character the file is UTF-8 with a byte order mark instead.
     """
     quote = dialect.quote or '"'
-    told = list(REJECT_COLUMNS)
+    told = [name for name in REJECT_COLUMNS if name != "value"]
     head = _line([*headers, *told], dialect.delimiter, quote)
     parts: list[str] = [head]
     count = 0

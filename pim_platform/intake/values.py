@@ -44,7 +44,7 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
     "string": ("not_text", "text", "write plain text"),
     "number": ("not_a_number", "a number", "write digits with one decimal sign, as the rest of the column does"),
     "boolean": ("not_a_boolean", "yes or no", "write true or false, yes or no, 1 or 0"),
-    "array": ("not_a_list", "a list of texts", "separate the entries as in the rest of the column, or write a JSON array"),
+    "array": ("not_a_list", "a list of texts", "separate the entries as the column does, or write a JSON array"),
     "url": ("not_a_url", "an absolute http or https URL", "write the whole address, such as https://example.com/a.jpg"),
     "price": ("not_a_price", "an amount with a known currency", "write an amount like 12.50 EUR, or set the currency"),
     "multi_price": ("not_a_price", "amounts with currencies", "write an amount such as 12.50 EUR, or set the currency"),
@@ -119,7 +119,7 @@ def boolean(text: pl.Expr) -> pl.Expr:
 
 def array(text: pl.Expr, separator: str | None) -> pl.Expr:
     """A JSON array of the trimmed entries; cells that are a JSON array already are taken as such."""
-    entries = text.str.split(separator) if separator else text.cast(pl.List(pl.String))
+    entries = text.str.split(separator) if separator else pl.concat_list(text)
     entries = entries.list.eval(pl.element().str.strip_chars()).list.eval(pl.element().filter(pl.element() != ""))
     encoded = pl.struct(a=entries).struct.json_encode().str.strip_prefix('{"a":').str.strip_suffix("}")
     json_like = text.str.starts_with("[")

@@ -1,0 +1,135 @@
+"""Cells become values exactly, or are told apart from values; nothing is guessed."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pim_platform.catalog.schema import FieldType
+from pim_platform.intake.profile import gtin_is_valid
+from pim_platform.intake.values import Rules, is_plain, parse, row_currencies
+
+
+def values(kind: FieldType, cells: list[str | None], **rules: object) -> list[object]:
+    """Value per cell; "BAD" where a filled cell is no value."""
+    frame = pl.DataFrame({"c": cells}, schema={"c": pl.String})
+    parsed = parse(pl.col("c"), kind, Rules(**rules), plain=is_plain(frame["c"], kind))  # type: ignore[arg-type]
+    rows = frame.select(value=parsed.value, ok=parsed.ok).rows()
+    return [value if ok else "BAD" for value, ok in rows]
+
+
+@pytest.mark.parametrize(
+    ("decimal", "cell", "expected"),
+    [
+        (",", "1.234,56", "1234.56"),
+        (",", "5 000,50", "5000.50"),
+        (",", "5\u202f000,50", "5000.50"),
+        (",", "1.234", "1234"),
+        (",", "1.5", "BAD"),
+        (".", "1,234.5", "1234.5"),
+        (".", "1,234", "1234"),
+        (".", "1'234.50", "1234.50"),
+        (".", "1,5", "BAD"),
+        (".", "007", "7"),
+        (".", "+3.", "3"),
+        (".", ".5", "0.5"),
+        (".", "\u22124", "-4"),
+        (".", "1.5E+3", "1.5E+3"),
+        (".", ".", "BAD"),
+        (".", "12 kg", "BAD"),
+        (".", "  ", None),
+    ],
+)
+def test_numbers_keep_their_digits_and_follow_the_sign_of_their_column(
+    decimal: str, cell: str, expected: str | None
+) -> None:
+    assert values("number", [cell, "x"], decimal=decimal)[0] == expected
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**15), max_value=10**15, places=4))
+def test_any_decimal_comes_back_exactly(amount: Decimal) -> None:
+    german = f"{amount:,.4f}".replace(",", "_").replace(".", ",").replace("_", ".")
+    plain, comma = values("number", [f"{amount:f}", "x"])[0], values("number", [german, "x"], decimal=",")[0]
+    assert Decimal(str(plain)) == amount == Decimal(str(comma))
+    assert json.loads(str(plain), parse_float=Decimal, parse_int=Decimal) == amount
+
+
+def test_units_of_a_column_are_taken_off() -> None:
+    assert values("number", ["1.5 kg", "2kg", "3"], unit="kg") == ["1.5", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "amount", "currency"),
+    [
+        ("12.50", "12.50", "SEK"),
+        ("€ 1,200.00", "1200.00", "EUR"),
+        ("12.50 eur", "12.50", "EUR"),
+        ("USD12", "12", "USD"),
+        ("$5", "5", "USD"),
+        ("SR 1,395", "1395", "SAR"),
+        ("12 kr", "12", "SEK"),
+        ("1.50Kč", "1.50", "CZK"),
+        ("19.–", "19", "SEK"),
+        ('{"amount": 12.50, "currency": "chf"}', "12.50", "CHF"),
+    ],
+)
+def test_a_price_takes_the_currency_of_its_cell_before_its_columns(cell: str, amount: str, currency: str) -> None:
+    expected = f'{{"amount":{amount},"currency":"{currency}"}}'
+    assert values("price", [cell, "x"], currency="SEK")[0] == expected
+
+
+def test_no_currency_is_invented() -> None:
+    assert values("price", ["12.50", "5 kr", "12 XYZ", "€ 3"]) == ["BAD", "BAD", "BAD", '{"amount":3,"currency":"EUR"}']
+
+
+def test_a_currency_column_decides_row_by_row() -> None:
+    cells = pl.Series(["EUR", " usd ", None, "", "nonsense", "£"])
+    assert row_currencies(cells, "CHF").to_list() == ["EUR", "USD", "CHF", "CHF", None, "GBP"]
+
+
+def test_yes_and_no_in_several_languages() -> None:
+    assert values("boolean", ["Yes", "nein", "OUI", "0", "x", "да", "はい", "maybe", None]) == [
+        True, False, True, False, True, True, True, "BAD", None,
+    ]  # fmt: skip
+
+
+def test_lists_are_trimmed_and_json_lists_taken_as_they_are() -> None:
+    cells = ["a, b ,,c", 'say "hi"', '["x, y", 1, null]', "[new] thing", None]
+    assert values("array", cells, separator=",") == [
+        '["a","b","c"]', '["say \\"hi\\""]', '["x, y","1"]', '["[new] thing"]', None,
+    ]  # fmt: skip
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="|"), max_size=8), max_size=5))
+def test_any_delimited_text_becomes_valid_json(entries: list[str]) -> None:
+    cell = "|".join(entries)
+    if cell.strip().startswith("["):
+        return
+    found = values("array", [cell], separator="|")[0]
+    assert found is None or all(isinstance(entry, str) for entry in json.loads(str(found)))
+
+
+def test_urls_are_absolute() -> None:
+    cells = ["https://a.example/x?y", "HTTP://b", "//c", "d.jpg", "https://e f", None]
+    assert values("url", cells) == ["https://a.example/x?y", "HTTP://b", "BAD", "BAD", "BAD", None]
+
+
+def test_several_prices_come_as_json_or_as_one_price() -> None:
+    cells = ["12", '[{"amount": 12.50, "currency": "eur", "locale": "de-DE"}]', "[1]"]
+    assert values("multi_price", cells, currency="EUR") == [
+        '[{"amount":12,"currency":"EUR"}]', '[{"amount":12.50,"currency":"EUR","locale":"de-DE"}]', "BAD",
+    ]  # fmt: skip
+
+
+def test_texts_keep_their_leading_zeros() -> None:
+    assert values("string", [" 00123 ", "", None]) == ["00123", None, None]
+
+
+@pytest.mark.parametrize(("digits", "valid"), [("4006381333931", True), ("4006381333932", False), ("96385074", True)])
+def test_gtin_check_digits(digits: str, valid: bool) -> None:
+    assert gtin_is_valid(digits) is valid
