@@ -17,6 +17,8 @@ from pim_platform.settings import Settings, get_settings
 
 _ROUTERS = (imports.router, products.router, schema.router, health.router, reference.router)
 
+_FASTAPI_OWN = ("HTTPValidationError", "ValidationError")
+
 _ABOUT = """Product information management for many tenants: upload a product file, confirm what its columns mean,
 and read the catalogue it becomes.
 
@@ -60,8 +62,12 @@ def _describe_problems(app: FastAPI) -> None:
             schemas = document["components"]["schemas"]
             model = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas |= model.pop("$defs", {}) | {"Problem": model}
-            schemas.pop("HTTPValidationError", None)
-            schemas.pop("ValidationError", None)
+            for name in _FASTAPI_OWN:
+                schemas.pop(name, None)
+            for operation in (found for methods in document["paths"].values() for found in methods.values()):
+                # FastAPI promises its own 422 for every parameter, also for texts that cannot be wrong.
+                if _FASTAPI_OWN[0] in str(operation["responses"].get("422")):
+                    del operation["responses"]["422"]
             app.openapi_schema = document
         return app.openapi_schema
 

@@ -25,7 +25,10 @@ def upload_answer(workspace: Workspace, caller: Caller, job: ImportJob) -> Uploa
     """
     if job.headers is None:
         raise UnreadableFile(
-            job.reason or "The file could not be read.", fix="", code=job.reason_code, file=job.filename
+            job.reason or "The file could not be read.",
+            fix="Upload the corrected file under a new key.",
+            code=job.reason_code,
+            file=job.filename,
         )
     with tenant_session(workspace.app, caller.tenant_id) as session:
         return _answer(session, get_job(session, job.id))

@@ -27,6 +27,8 @@ _STATUS = {"too_large": 413}
 #: Seconds a client is asked to wait where trying again may help.
 _RETRY_SECONDS = 5
 
+_Responses = dict[int | str, dict[str, Any]]
+
 _PLACE = ("file", "row", "column", "value", "expected")
 _log = logging.getLogger(__name__)
 
@@ -101,7 +103,10 @@ def install(app: FastAPI) -> None:
 
 def _invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    parts = [{"path": ".".join(map(str, part["loc"])), "message": part["msg"]} for part in error.errors()]
+    parts = [
+        {"path": ".".join(map(str, part["loc"])), "message": str(part.get("ctx", {}).get("error", part["msg"]))}
+        for part in error.errors()
+    ]
     first = parts[0]
     return answer(
         422,
@@ -157,12 +162,12 @@ _DESCRIPTIONS = {
 }
 
 
-def documented(*statuses: int, ok: Mapping[int, dict[str, Any]] | None = None) -> dict[int | str, dict[str, Any]]:
+def documented(*statuses: int, ok: _Responses | None = None) -> _Responses:
     """OpenAPI responses of a route that needs a key and may answer these problems besides; ``ok``: its good ones."""
-    return {**(ok or {}), **described((401, 403, *statuses, 500, 503))}
+    return (ok or {}) | described((401, 403, *statuses, 500, 503))
 
 
-def described(statuses: Sequence[int]) -> dict[int | str, dict[str, Any]]:
+def described(statuses: Sequence[int]) -> _Responses:
     """OpenAPI responses for exactly these problems."""
     return {
         status: {

@@ -70,7 +70,11 @@ def _encode(key: str) -> str:
 
 def _decode(cursor: str) -> str:
     try:
-        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        padded = cursor + "=" * (-len(cursor) % 4)
+        key = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
+        if "\x00" in key:
+            raise ValueError("NUL")
+        return key
     except (binascii.Error, UnicodeDecodeError, ValueError) as error:
         raise InvalidRequest(
             f"{cursor!r} is not a cursor.",

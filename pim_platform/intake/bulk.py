@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -115,7 +116,7 @@ def _type_of(value: Any) -> FieldType:
     """The field type that holds a JSON value (design D16)."""
     if isinstance(value, bool):
         return "boolean"
-    if isinstance(value, int | float):
+    if isinstance(value, int | float | Decimal):
         return "number"
     if isinstance(value, list):
         return "multi_price" if value and isinstance(value[0], dict) else "array"

@@ -23,6 +23,7 @@ from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy.audit import Actor, record
 from pim_platform.tenancy.models import Tenant
+from pim_platform.tenancy.tenants import normalise_locale
 
 
 def confirm_job(
@@ -42,8 +43,11 @@ def confirm_job(
     ``mapping`` is flat (``{header: field}``), ``columns`` the full form; without either the proposal holds.
     ``fields`` are schema fields to add or to keep (those a tenant has already stay as they are unless their
     type changes, which is refused); without them the proposed ones are added as far as the mapping writes them.
-    Raises NotFound, Conflict (confirmed before, or not ready), InvalidMapping, InvalidSchema.
+    Raises NotFound, Conflict (confirmed before, or not ready), InvalidMapping, InvalidSchema, InvalidRequest
+    (``default_locale`` is none).
     """
+    if default_locale is not None:
+        default_locale = normalise_locale(default_locale)
     with tenant_session(workspace.app, tenant_id) as session:
         job = get_job(session, job_id, lock=True)
         _require_mapping_state(job)

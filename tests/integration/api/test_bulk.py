@@ -1,0 +1,96 @@
+"""Bulk upsert over the API."""
+
+from __future__ import annotations
+
+import pytest
+from fastapi.testclient import TestClient
+
+from pim_platform.api.app import create_app
+from pim_platform.catalog.lock import lock_catalogue
+from pim_platform.storage.postgres import driver_connection, tenant_session
+
+PATH = "/api/pim/products/bulk/"
+
+
+def test_created_updated_unchanged_rejected_superseded(api):
+    first = api.post(PATH, json={"products": [
+        {"sku": "A", "name": "Axe", "weight": 1.25, "tags": ["steel", "wood"]},
+        {"sku": "B", "name": "Bag", "waterproof": True},
+        {"sku": "C", "name": "Cup", "price": {"amount": 9.9, "currency": "EUR"}},
+    ]})  # fmt: skip
+    assert first.status_code == 200, first.text
+    assert first.json() == {
+        "created": 3, "updated": 0, "unchanged": 0, "rejected": 0, "superseded": 0, "errors": [], "published": True,
+    }  # fmt: skip
+    types = {field["name"]: field["type"] for field in api.get("/api/pim/schema/").json()["fields"]}
+    assert types == {"weight": "number", "tags": "array", "waterproof": "boolean", "price": "price"}
+
+    second = api.post(PATH, json={"products": [
+        {"sku": "A", "weight": 1.5},
+        {"sku": "b", "name": "Bag"},
+        {"sku": "", "name": "Nobody"},
+        {"sku": "D"},
+        {"sku": "E", "name": "Eel"},
+        {"sku": "E", "name": "Elk"},
+    ]})  # fmt: skip
+    assert second.status_code == 200, second.text
+    body = second.json()
+    assert {key: body[key] for key in ("created", "updated", "unchanged", "rejected", "superseded")} == {
+        "created": 1, "updated": 1, "unchanged": 1, "rejected": 2, "superseded": 1,
+    }  # fmt: skip
+    assert [(error["row"], error["error_code"]) for error in body["errors"]][1] == (4, "name_missing")
+    assert body["errors"][0]["row"] == 3
+    by_sku = {product["sku"]: product for product in api.get("/api/pim/products/").json()["products"]}
+    assert sorted(by_sku) == ["A", "B", "C", "E"]
+    assert by_sku["A"]["data"] == {"weight": 1.5, "tags": ["steel", "wood"]}, "what is absent stays"
+    assert by_sku["A"]["version"] == 2
+    assert by_sku["E"]["name"] == "Elk"
+    assert by_sku["C"]["data"]["price"] == {"amount": 9.9, "currency": "EUR"}
+    detail = api.get(f"/api/pim/products/{by_sku['A']['id']}/").json()
+    assert detail["raw_data"] is None
+    assert detail["source"] == "api"
+
+
+def test_decimals_keep_their_digits(api):
+    content = b'{"products": [{"sku": "A", "name": "Axe", "weight": 0.12345678901234567890123}]}'
+    answer = api.post(PATH, content=content, headers={"Content-Type": "application/json"})
+    assert answer.json()["created"] == 1, answer.text
+    with tenant_session(api.workspace.app, api.tenant.id) as session:
+        stored = driver_connection(session).execute("SELECT data ->> 'weight' FROM pim.products").fetchone()
+    assert stored == ("0.12345678901234567890123",)
+
+
+def test_the_request_id_is_in_the_trail(api):
+    answer = api.post(PATH, json={"products": [{"sku": "A", "name": "Axe"}]}, headers={"X-Request-ID": "order-17"})
+    assert answer.headers["x-request-id"] == "order-17"
+    with tenant_session(api.workspace.app, api.tenant.id) as session:
+        row = (
+            driver_connection(session)
+            .execute("SELECT trace_id, user_agent, actor FROM pim.audit_logs WHERE action = 'products.bulk_upsert'")
+            .fetchone()
+        )
+    assert row is not None
+    assert row[:2] == ("order-17", "testclient")
+    assert row[2].startswith("key:")
+
+
+def test_a_busy_catalogue_is_a_conflict_to_try_again(api, workspace, problem):
+    hurried = workspace.settings.model_copy(update={"lock_timeout_seconds": 0.2})
+    with (
+        tenant_session(workspace.app, api.tenant.id) as session,
+        TestClient(create_app(hurried)) as client,
+    ):
+        lock_catalogue(driver_connection(session), api.tenant.id, wait_seconds=None)
+        answer = client.post(
+            PATH,
+            json={"products": [{"sku": "A", "name": "Axe"}]},
+            headers={"Authorization": f"Bearer {api.key}"},
+        )
+        problem(answer, 409, "tenant_busy")
+        assert int(answer.headers["retry-after"]) > 0
+    assert api.get("/api/pim/products/").json()["products"] == []
+
+
+@pytest.mark.parametrize("name", ["tenant_id", "Not Snake", "ä"])
+def test_a_key_that_cannot_be_a_field(api, problem, name):
+    problem(api.post(PATH, json={"products": [{"sku": "A", "name": "Axe", name: "x"}]}), 422, "invalid_schema")
