@@ -16,7 +16,7 @@ from pim_platform.catalog.schema import FieldType, ProductSchema
 from pim_platform.catalog.staged import FIELD_PREFIX, RAW_PREFIX
 from pim_platform.intake.dialect import Dialect
 from pim_platform.intake.mapping.models import PRODUCT_COLUMN_TYPES, ColumnMapping, Mapping
-from pim_platform.intake.values import Rules, is_plain, parse, row_currencies
+from pim_platform.intake.values import Rules, clean, convert, is_plain, row_currencies
 
 #: Prefix of the boolean columns that say whether a filled cell is a value of its field's type.
 OK_PREFIX = "ok."
@@ -55,26 +55,29 @@ class Plan:
 
     def apply(self, frame: pl.DataFrame) -> pl.DataFrame:
         """``row``, the staged values, one ``ok.<n>`` per mapped column, and the cells; no row is left out."""
-        values: list[pl.Expr] = []
+        columns = [(output, column) for output in self.outputs for column in output.columns]
+        # Step by step, so that no expression is computed twice: trimmed texts, values, verdicts.
+        texts = frame.with_columns([clean(pl.col(f"{RAW_PREFIX}{c.index}")).alias(f"t.{c.index}") for _, c in columns])
         money: dict[str | None, pl.Series] = {}
-        for output in self.outputs:
-            for column in output.columns:
-                cells = frame[f"{RAW_PREFIX}{column.index}"]
-                rules = self.rules[column.index]
-                currency = None
-                if self.currency_column is not None and output.type in ("price", "multi_price"):
-                    if rules.currency not in money:
-                        named = frame[f"{RAW_PREFIX}{self.currency_column}"]
-                        money[rules.currency] = row_currencies(named, rules.currency)
-                    currency = pl.lit(money[rules.currency])
-                plain = is_plain(cells, output.type)
-                parsed = parse(pl.col(cells.name), output.type, rules, plain=plain, row_currency=currency)
-                values.append(parsed.value.alias(f"v.{column.index}"))
-                values.append(parsed.ok.alias(f"{OK_PREFIX}{column.index}"))
-        parsed_frame = frame.with_columns(values)
+        values: list[pl.Expr] = []
+        verdicts: list[pl.Expr] = []
+        for output, column in columns:
+            rules = self.rules[column.index]
+            currency = None
+            if self.currency_column is not None and output.type in ("price", "multi_price"):
+                if rules.currency not in money:
+                    named = frame[f"{RAW_PREFIX}{self.currency_column}"]
+                    money[rules.currency] = row_currencies(named, rules.currency)
+                currency = pl.lit(money[rules.currency])
+            text, value = pl.col(f"t.{column.index}"), f"v.{column.index}"
+            plain = is_plain(texts[f"t.{column.index}"], output.type)
+            parsed = convert(text, output.type, rules, plain=plain, row_currency=currency)
+            values.append(parsed.alias(value))
+            verdicts.append((pl.col(value).is_not_null() | text.is_null()).alias(f"{OK_PREFIX}{column.index}"))
+        parsed_frame = texts.with_columns(values).with_columns(verdicts)
         combined = parsed_frame.with_columns([_combined(output) for output in self.outputs])
         combined = combined.with_columns(sku_key_expr(pl.col("sku")).alias("sku_key"))
-        return combined.with_columns(self._hash()).drop(pl.selectors.starts_with("v."))
+        return combined.with_columns(self._hash()).drop(pl.selectors.starts_with("v.", "t."))
 
     def staged_columns(self, frame: pl.DataFrame) -> list[str]:
         """The columns of the staged layout, in its order."""

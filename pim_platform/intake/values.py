@@ -56,42 +56,60 @@ PLAIN_NUMBER = r"^-?(?:0|[1-9]\d*)(?:\.\d+)?$"
 _SPACES = r"[\s\u00a0\u2007\u2009\u202f]"
 _POINT = r"^[-+]?(?:\d+|\d{1,3}(?:,\d{3})+)?(?:\.\d*)?(?:[eE][-+]?\d{1,3})?$"
 _COMMA = r"^[-+]?(?:\d+|\d{1,3}(?:\.\d{3})+)?(?:,\d*)?(?:[eE][-+]?\d{1,3})?$"
-_URL = r"(?i)^https?://[^\s/?#]+\S*$"
+_URL = r"^[hH][tT][tT][pP][sS]?://[^\s/?#]"
+_BLANK = r"\s"
 _AMOUNT = r'"amount"\s*:\s*"?(-?[0-9.]+(?:[eE][-+]?\d+)?)'
 _CURRENCY = r'"currency"\s*:\s*"([A-Za-z]{3})"'
 
 
 def is_plain(cells: pl.Series, kind: FieldType) -> bool:
-    """Whether every filled cell of a number or price column is a JSON number already."""
-    return kind in ("number", "price") and bool(cells.str.contains(PLAIN_NUMBER).fill_null(True).all())
+    """Whether the general parser can be skipped for these trimmed cells.
+
+    True where every filled cell of a number or price column is a JSON number already, or no cell of
+    a list column can be JSON.
+    """
+    if kind in ("number", "price"):
+        return bool(cells.str.contains(PLAIN_NUMBER).fill_null(True).all())
+    return kind == "array" and not bool(cells.str.starts_with("[").any())
+
+
+def clean(cell: pl.Expr) -> pl.Expr:
+    """The cell trimmed; null where nothing is left."""
+    text = cell.str.strip_chars()
+    return pl.when(text != "").then(text)
 
 
 def parse(
     cell: pl.Expr, kind: FieldType, rules: Rules, *, plain: bool = False, row_currency: pl.Expr | None = None
 ) -> Parsed:
-    """Expressions that turn cells into values of ``kind``.
+    """Expressions that turn cells into values of ``kind``; see :func:`convert` for the arguments."""
+    text = clean(cell)
+    value = convert(text, kind, rules, plain=plain, row_currency=row_currency)
+    return Parsed(value, value.is_not_null() | text.is_null())
+
+
+def convert(
+    text: pl.Expr, kind: FieldType, rules: Rules, *, plain: bool = False, row_currency: pl.Expr | None = None
+) -> pl.Expr:
+    """The values of cells that are cleaned already (:func:`clean`); null where a cell is no value of ``kind``.
 
     ``plain``: what :func:`is_plain` found; ``row_currency``: the currency of each row's prices where
     the file has a column for it (see :func:`row_currencies`), else the column's own is used.
     """
     currency = pl.lit(rules.currency, dtype=pl.String) if row_currency is None else row_currency
-    text = cell.str.strip_chars()
-    text = pl.when(text != "").then(text)
     if kind == "string":
-        return Parsed(text, pl.lit(True))
+        return text
     if kind == "number":
-        value = text if plain else number(text, rules)
-    elif kind == "boolean":
-        value = boolean(text)
-    elif kind == "array":
-        value = array(text, rules.separator)
-    elif kind == "url":
-        value = pl.when(text.str.contains(_URL)).then(text)
-    elif kind == "price":
-        value = price_json(text, currency) if plain else price(text, rules, currency)
-    else:
-        value = multi_price(text, rules, currency)
-    return Parsed(value, value.is_not_null() | text.is_null())
+        return text if plain else number(text, rules)
+    if kind == "boolean":
+        return boolean(text)
+    if kind == "array":
+        return array(text, rules.separator, json_cells=not plain)
+    if kind == "url":
+        return pl.when(text.str.contains(_URL) & ~text.str.contains(_BLANK)).then(text)
+    if kind == "price":
+        return price_json(text, currency) if plain else price(text, rules, currency)
+    return multi_price(text, rules, currency)
 
 
 def number(text: pl.Expr, rules: Rules) -> pl.Expr:
@@ -117,15 +135,18 @@ def boolean(text: pl.Expr) -> pl.Expr:
     return pl.when(word.is_in(words.TRUE_WORDS)).then(True).when(word.is_in(words.FALSE_WORDS)).then(False)
 
 
-def array(text: pl.Expr, separator: str | None) -> pl.Expr:
-    """A JSON array of the trimmed entries; cells that are a JSON array already are taken as such."""
+def array(text: pl.Expr, separator: str | None, *, json_cells: bool = True) -> pl.Expr:
+    """A JSON array of the trimmed entries; ``json_cells``: some cells may be a JSON array already."""
     entries = text.str.split(separator) if separator else pl.concat_list(text)
-    entries = entries.list.eval(pl.element().str.strip_chars()).list.eval(pl.element().filter(pl.element() != ""))
+    entry = pl.element().str.strip_chars()
+    entries = entries.list.eval(entry.filter(entry != ""))
     encoded = pl.struct(a=entries).struct.json_encode().str.strip_prefix('{"a":').str.strip_suffix("}")
-    json_like = text.str.starts_with("[")
+    written = pl.when(text.is_not_null()).then(encoded)
+    if not json_cells:
+        return written
     # Only the cells that start with a bracket reach Python; null cells are skipped.
-    given = pl.when(json_like).then(text).map_elements(_json_list, return_dtype=pl.String)
-    return pl.when(json_like & given.is_not_null()).then(given).when(text.is_not_null()).then(encoded)
+    given = pl.when(text.str.starts_with("[")).then(text).map_elements(_json_list, return_dtype=pl.String)
+    return pl.coalesce(given, written)
 
 
 def _json_list(cell: str) -> str | None:
