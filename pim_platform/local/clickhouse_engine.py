@@ -21,6 +21,7 @@ _CODE = re.compile(r"Code: (\d+)\. DB::Exception:.*", re.DOTALL)
 AUTHENTICATION_FAILED = 516
 BAD_ARGUMENTS = 36
 SETTING_CONSTRAINT_VIOLATION = 452
+SYNTAX_ERROR = 62
 TOO_MANY_SIMULTANEOUS_QUERIES = 202
 UNKNOWN = 1002
 """Codes of ClickHouse's ErrorCodes.cpp that the front itself answers with; 1002 is its UNKNOWN_EXCEPTION."""

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import base64
-import hmac
 import json
 import secrets
 import tempfile
+import threading
 import time
-import uuid
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -28,7 +24,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pim_platform.local.clickhouse_codec import Encoder, UnknownCoding, chosen, decoded
+from pim_platform.local.clickhouse_codec import Encoder, UnknownCoding
 from pim_platform.local.clickhouse_engine import (
     AUTHENTICATION_FAILED,
     BAD_ARGUMENTS,
@@ -37,65 +33,17 @@ from pim_platform.local.clickhouse_engine import (
     Engine,
     Session,
 )
-from pim_platform.local.clickhouse_sql import STREAMABLE_FORMATS, Kind, Statement, read
-
-_TRANSPORT = frozenset(
-    {
-        "add_http_cors_header",
-        "buffer_size",
-        "cancel_http_readonly_queries_on_client_disconnect",
-        "client_protocol_version",
-        "close_session",
-        "compress",
-        "database",
-        "decompress",
-        "default_format",
-        "enable_http_compression",
-        "http_headers_progress_interval_ms",
-        "http_response_buffer_size",
-        "http_write_exception_in_output_format",
-        "password",
-        "query",
-        "query_id",
-        "quota_key",
-        "role",
-        "send_progress_in_http_headers",
-        "session_check",
-        "session_id",
-        "session_timeout",
-        "stacktrace",
-        "user",
-        "wait_end_of_query",
-    }
-)
-"""URL parameters of ClickHouse's HTTP interface that are no settings for the engine."""
+from pim_platform.local.clickhouse_request import Call, allowed, read_call, statement_of
+from pim_platform.local.clickhouse_sql import STREAMABLE_FORMATS, Kind
 
 _NOT_FOUND_CODES = frozenset({46, 60, 81})  # UNKNOWN_FUNCTION, UNKNOWN_TABLE, UNKNOWN_DATABASE answer 404
-_PIECE = 1024 * 1024  # bytes read from a spooled body and handed to the engine at a time
 _IN_MEMORY = 4 * 1024 * 1024  # bytes of a body kept in memory before it goes to a file
-_HEAD = 256 * 1024  # ClickHouse's max_query_size: a statement's text must fit, its data need not
-_LONGEST_TEXT = 64 * 1024 * 1024  # bytes of a body that is all statement
 _FIRST_PIECES = 1024 * 1024  # bytes gathered before the status line goes out, so that early errors are a 500
 _WORTH_COMPRESSING = 1024  # bytes
 
 
 class _BrokenOff(Exception):
     """The answer cannot be completed, and its error has been sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """A request taken apart."""
-
-    query: str
-    database: str
-    settings: Mapping[str, str]
-    parameters: Mapping[str, str]
-    default_format: str
-    coding_in: str
-    coding_out: str
-    query_id: str
-    body: IO[bytes]
 
 
 def create_app(engine: Engine, *, user: str, password: str, spool: Path) -> ASGIApp:
@@ -108,14 +56,14 @@ def create_app(engine: Engine, *, user: str, password: str, spool: Path) -> ASGI
         return PlainTextResponse("Ok.\n")
 
     async def query(request: Request) -> Response:
-        if not _allowed(request, user, password):
+        if not allowed(request, user, password):
             error = ClickHouseError.refused(
                 AUTHENTICATION_FAILED, f"{user}: Authentication failed: password is incorrect. (AUTHENTICATION_FAILED)"
             )
             return _failure(error, status=403)
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=str(spool)) as body:
             try:
-                call = await _read_call(request, body)
+                call = await read_call(request, body)
                 return await asyncio.get_running_loop().run_in_executor(threads, _answer, engine, call, streams)
             except ClickHouseError as error:
                 return _failure(error)
@@ -142,60 +90,9 @@ def create_app(engine: Engine, *, user: str, password: str, spool: Path) -> ASGI
     return app
 
 
-def _allowed(request: Request, user: str, password: str) -> bool:
-    """Whether the request carries the right user and password, by any of ClickHouse's three ways."""
-    given = (request.query_params.get("user", ""), request.query_params.get("password", ""))
-    if "x-clickhouse-user" in request.headers:
-        given = (request.headers["x-clickhouse-user"], request.headers.get("x-clickhouse-key", ""))
-    scheme, _, value = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "basic":
-        with suppress(ValueError):
-            name, _, word = base64.b64decode(value).decode().partition(":")
-            given = (name, word)
-    # Both are compared, in constant time, so that the answer's time tells nothing.
-    same_user = hmac.compare_digest(given[0].encode(), user.encode())
-    return hmac.compare_digest(given[1].encode(), password.encode()) and same_user
-
-
-async def _read_call(request: Request, body: IO[bytes]) -> _Call:
-    values = dict(request.query_params)
-    if request.headers.get("content-type", "").startswith("multipart/form-data"):
-        async with request.form() as form:
-            if any(not isinstance(value, str) for value in form.values()):
-                raise ValueError("The embedded ClickHouse takes no external tables.")
-            values |= {name: value for name, value in form.items() if isinstance(value, str)}
-    else:
-        async for piece in request.stream():
-            body.write(piece)
-        body.seek(0)
-    settings = {
-        name: value for name, value in values.items() if name not in _TRANSPORT and not name.startswith("param_")
-    }
-    if request.method == "GET":
-        settings["readonly"] = "2"  # as a server does: GET never writes
-    compress = values.get("enable_http_compression", "0") in ("1", "true")
-    return _Call(
-        query=values.get("query", ""),
-        database=values.get("database") or request.headers.get("x-clickhouse-database", ""),
-        settings=settings,
-        parameters={name[6:]: value for name, value in values.items() if name.startswith("param_")},
-        default_format=values.get("default_format") or request.headers.get("x-clickhouse-format") or "",
-        coding_in=request.headers.get("content-encoding", "").strip().lower(),
-        coding_out=chosen(request.headers.get("accept-encoding", "")) if compress else "",
-        query_id=values.get("query_id") or str(uuid.uuid4()),
-        body=body,
-    )
-
-
-def _pieces(file: IO[bytes]) -> Iterator[bytes]:
-    while piece := file.read(_PIECE):
-        yield piece
-
-
-def _answer(engine: Engine, call: _Call, streams: ThreadPoolExecutor) -> Response:
+def _answer(engine: Engine, call: Call, streams: ThreadPoolExecutor) -> Response:
     """Run the call; in a thread, since the engine blocks."""
-    body = decoded(_pieces(call.body), call.coding_in)
-    statement, data = _statement(call, body)
+    statement, data = statement_of(call)
     started = time.monotonic()
     session = engine.session(statement.text, database=call.database, settings=call.settings, parameters=call.parameters)
     if statement.kind is Kind.INSERT_DATA:
@@ -210,38 +107,7 @@ def _answer(engine: Engine, call: _Call, streams: ThreadPoolExecutor) -> Respons
     return _complete(engine, call, answer, name if answer.body else "", started)
 
 
-def _statement(call: _Call, body: Iterator[bytes]) -> tuple[Statement, Iterator[bytes]]:
-    """The statement of the call, and the rows that follow an INSERT; both may share the body."""
-    head = call.query.encode() + (b"\n" if call.query else b"")
-    if read(call.query).kind is not Kind.INSERT_DATA:
-        for piece in body:
-            head += piece
-            if len(head) >= _HEAD and read(_text(head[:_HEAD])).kind is Kind.INSERT_DATA:
-                break
-            if len(head) > _LONGEST_TEXT:
-                raise ValueError(f"The statement is longer than {_LONGEST_TEXT} bytes.")
-        if not head.strip():
-            raise ClickHouseError.refused(62, "Syntax error: empty query. (SYNTAX_ERROR)")
-    statement = read(_text(head[:_HEAD]))
-    if statement.kind is not Kind.INSERT_DATA:
-        return read(head.decode()), iter(())
-    # Positions count characters, data may be binary: go back to bytes through the decoded beginning.
-    cut = len(_text(head[:_HEAD])[: statement.data_at].encode("utf-8", "surrogateescape"))
-    rest = head[cut:]
-
-    def rows() -> Iterator[bytes]:
-        if rest:
-            yield rest
-        yield from body
-
-    return statement, rows()
-
-
-def _text(head: bytes) -> str:
-    return head.decode("utf-8", "surrogateescape")
-
-
-def _headers(engine: Engine, call: _Call, name: str, summary: Mapping[str, str]) -> dict[str, str]:
+def _headers(engine: Engine, call: Call, name: str, summary: Mapping[str, str]) -> dict[str, str]:
     headers = {
         "X-ClickHouse-Query-Id": call.query_id,
         "X-ClickHouse-Server-Display-Name": "embedded",
@@ -253,7 +119,7 @@ def _headers(engine: Engine, call: _Call, name: str, summary: Mapping[str, str])
     return headers
 
 
-def _complete(engine: Engine, call: _Call, answer: Answer, name: str, started: float) -> Response:
+def _complete(engine: Engine, call: Call, answer: Answer, name: str, started: float) -> Response:
     summary = {
         "read_rows": str(answer.read_rows),
         "read_bytes": str(answer.read_bytes),
@@ -270,9 +136,32 @@ def _complete(engine: Engine, call: _Call, answer: Answer, name: str, started: f
     return Response(body, media_type="application/octet-stream", headers=headers)
 
 
+class _Pieces:
+    """The pieces of one answer for several threads: who gives up waits for the piece under way, then closes."""
+
+    def __init__(self, session: AbstractContextManager[Session], text: str, name: str) -> None:
+        self._lock = threading.Lock()
+        self._source = self._produce(session, text, name)
+
+    @staticmethod
+    def _produce(session: AbstractContextManager[Session], text: str, name: str) -> Generator[bytes, None, None]:
+        with session as running:
+            yield from running.stream(text, name)
+
+    def next(self) -> bytes | None:
+        """The next piece; None at the end."""
+        with self._lock:
+            return next(self._source, None)
+
+    def close(self) -> None:
+        """Cancel the query and give the connection back."""
+        with self._lock:
+            self._source.close()
+
+
 def _streamed(
     engine: Engine,
-    call: _Call,
+    call: Call,
     session: AbstractContextManager[Session],
     text: str,
     name: str,
@@ -280,15 +169,11 @@ def _streamed(
 ) -> Response:
     """Answer a SELECT piece by piece. A later error ends it in a marked block."""
 
-    def produce() -> Generator[bytes, None, None]:
-        with session as running:
-            yield from running.stream(text, name)
-
-    source = produce()
+    source = _Pieces(session, text, name)
     first = bytearray()
     ended = False
     while len(first) < _FIRST_PIECES and not ended:
-        piece = next(source, None)
+        piece = source.next()
         ended = piece is None
         first += piece or b""
     if ended:
@@ -305,13 +190,13 @@ def _streamed(
             yield encoder.piece(bytes(first))
             # A reader that stops reading must not keep one of the few connections for ever.
             async with asyncio.timeout(engine.seconds * 2):
-                while (piece := await loop.run_in_executor(streams, next, source, None)) is not None:
+                while (piece := await loop.run_in_executor(streams, source.next)) is not None:
                     yield encoder.piece(piece)
         except ClickHouseError as error:
             yield encoder.piece(_late_error(error, tag)) + encoder.end()
             raise _BrokenOff from error  # a reader that knows no such blocks must not take this for the whole answer
         finally:
-            await loop.run_in_executor(streams, source.close)
+            streams.submit(source.close)  # not awaited: this task may be cancelled already
         yield encoder.end()
 
     return StreamingResponse(send(), media_type="application/octet-stream", headers=headers)

@@ -175,6 +175,14 @@ def test_a_short_query_is_answered_while_a_long_one_runs(running: Settings, clie
         running_long.result()
 
 
+def test_answers_that_nobody_reads_to_the_end_give_their_connections_back(running: Settings, client: Client) -> None:
+    url = Endpoints.of(running).clickhouse_url
+    for _ in range(12):  # three times the connections
+        with httpx.stream("POST", url, content="SELECT number FROM numbers(1000000000) FORMAT TSV") as answer:
+            next(answer.iter_bytes())
+    assert client.command("SELECT 1") == 1
+
+
 def test_more_requests_than_connections_are_all_answered(running: Settings) -> None:
     def ask(number: int) -> int:
         with connect(running) as other:
