@@ -45,7 +45,7 @@ def create(slug: str, currency: str, locale: str, timezone: str, name: str | Non
             locale=locale,
             timezone=timezone,
             name=name,
-            confirm_policy=cast(ConfirmPolicy, policy),
+            confirm_policy=cast("ConfirmPolicy", policy),
             actor=cli_actor(),
         )
     click.echo(f"tenant {made.slug}: {made.default_currency}, {made.default_locale}, {made.timezone}, {policy}")
@@ -126,5 +126,5 @@ def create_key_command(slug: str, role: str, name: str) -> None:
     settings = get_settings()
     with engines(settings):
         engine = app_engine(settings)
-        made = create_key(engine, find_tenant(engine, slug).id, role=cast(Role, role), name=name, actor=cli_actor())
+        made = create_key(engine, find_tenant(engine, slug).id, role=cast("Role", role), name=name, actor=cli_actor())
     click.echo(made)
