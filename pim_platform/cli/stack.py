@@ -1,4 +1,4 @@
-"""``pim up``, ``pim status`` and ``pim doctor``: the one-machine stack from the command line."""
+"""``pim up``, ``pim status``, ``pim doctor`` and ``pim migrate``: the one-machine stack from the command line."""
 
 from __future__ import annotations
 
@@ -57,4 +57,13 @@ def migrate_command() -> None:
     from pim_platform.local.engines import engines
 
     with engines(get_settings()):
+        click.echo("both engines are at the newest version")
+
+
+@click.command("migrate")
+def migrate_command() -> None:
+    """Make roles and databases where they are missing, and bring both engines to the newest version."""
+    from pim_platform.local.engines import engines
+
+    with engines(get_settings()):  # migrates what it starts or joins
         click.echo("both engines are at the newest version")

@@ -180,7 +180,7 @@ class EmbeddedPostgres:
             password.unlink(missing_ok=True)
         if done.returncode:
             raise Misconfigured(
-                f"PostgreSQL's folder {self.data} cannot be made: {done.stderr.strip()}",
+                f"PostgreSQL's folder {self.data} cannot be made: {' '.join(done.stderr.split())}.",
                 fix="Free disk space or set PIM_HOME to another folder.",
             )
         fresh.rename(self.data)
