@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from pim_platform.catalog.staged import RAW_PREFIX, REJECT_COLUMNS
 from pim_platform.intake.dialect import Dialect
+
+#: Rows written at a time.
+CHUNK_ROWS = 16_384
 
 
 def write_rejects_csv(reject_paths: Sequence[Path], headers: Sequence[str], dialect: Dialect, out_path: Path) -> int:
@@ -16,25 +20,27 @@ def write_rejects_csv(reject_paths: Sequence[Path], headers: Sequence[str], dial
 
     The original columns come first under their own headers, then ``row, column, error_code, error,
     suggestion``; mended and without the last five, the file can be uploaded again. Where the
-    encoding lacks a character the file is UTF-8 with a byte order mark instead.
+    encoding lacks a character the file is UTF-8 with a byte order mark instead. Streams.
     """
+    try:
+        return _write(reject_paths, headers, dialect, out_path, dialect.encoding)
+    except UnicodeEncodeError:
+        return _write(reject_paths, headers, dialect, out_path, "utf-8-sig")
+
+
+def _write(paths: Sequence[Path], headers: Sequence[str], dialect: Dialect, out_path: Path, encoding: str) -> int:
     quote = dialect.quote or '"'
     told = [name for name in REJECT_COLUMNS if name != "value"]
-    head = _line([*headers, *told], dialect.delimiter, quote)
-    parts: list[str] = [head]
+    columns = [*(f"{RAW_PREFIX}{index}" for index in range(len(headers))), *told]
     count = 0
-    for path in reject_paths:
-        frame = pl.read_parquet(path).select([f"{RAW_PREFIX}{i}" for i in range(len(headers))] + told)
-        count += frame.height
-        parts.append(
-            frame.write_csv(include_header=False, separator=dialect.delimiter, quote_char=quote, line_terminator="\n")
-        )
-    text = "".join(parts)
-    try:
-        data = text.encode(dialect.encoding)
-    except UnicodeEncodeError:
-        data = text.encode("utf-8-sig")
-    out_path.write_bytes(data)
+    # The text layer writes a byte order mark once, however many pieces follow.
+    with out_path.open("w", encoding=encoding, newline="") as out:
+        out.write(_line([*headers, *told], dialect.delimiter, quote))
+        for path in paths:
+            for batch in pq.ParquetFile(path).iter_batches(CHUNK_ROWS, columns=columns):
+                frame = pl.DataFrame(batch).select(columns)
+                count += frame.height
+                out.write(frame.write_csv(include_header=False, separator=dialect.delimiter, quote_char=quote))
     return count
 
 
