@@ -58,12 +58,3 @@ def migrate_command() -> None:
 
     with engines(get_settings()):
         click.echo("both engines are at the newest version")
-
-
-@click.command("migrate")
-def migrate_command() -> None:
-    """Make roles and databases where they are missing, and bring both engines to the newest version."""
-    from pim_platform.local.engines import engines
-
-    with engines(get_settings()):  # migrates what it starts or joins
-        click.echo("both engines are at the newest version")
