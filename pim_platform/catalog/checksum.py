@@ -8,6 +8,7 @@ from uuid import UUID
 from clickhouse_connect.driver.client import Client
 from sqlalchemy import Engine, text
 
+from pim_platform.storage.clickhouse import clickhouse_errors
 from pim_platform.storage.postgres import tenant_session
 
 # Per row the first 60 bits of an MD5 over key, sku, name, active and data; summed modulo 2^64, so order is free.
@@ -18,7 +19,8 @@ FROM pim.products WHERE tenant_id = :tenant
 """
 _CLICKHOUSE = """
 SELECT count(), sum(reinterpretAsUInt64(reverse(unhex(concat('0', substring(hex(MD5(
-         concat(sku_key, char(31), sku, char(31), name, char(31), toString(toUInt8(active)), char(31), data))), 1, 15))))))
+         concat(sku_key, char(31), sku, char(31), name, char(31), toString(toUInt8(active)), char(31), data)
+       )), 1, 15))))))
 FROM segmentation.product_versions FINAL WHERE tenant_id = {tenant:String}
 """
 
@@ -42,5 +44,6 @@ def compare_engines(engine: Engine, clickhouse: Client, tenant_id: UUID) -> Agre
     """Count and checksum a tenant's products in both engines."""
     with tenant_session(engine, tenant_id) as session:
         postgres = session.execute(text(_POSTGRES), {"tenant": tenant_id}).one()
-    other = clickhouse.query(_CLICKHOUSE, parameters={"tenant": str(tenant_id)}).result_rows[0]
+    with clickhouse_errors("comparing the engines"):
+        other = clickhouse.query(_CLICKHOUSE, parameters={"tenant": str(tenant_id)}).result_rows[0]
     return Agreement(int(postgres[0]), int(other[0]), int(postgres[1]), int(other[1]))

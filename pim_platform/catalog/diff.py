@@ -88,6 +88,15 @@ def _differs(incoming: Incoming) -> sql.Composable:
 
 
 def nameless_rows(connection: psycopg.Connection[Any]) -> list[int]:
-    """Record numbers of the rows that would create a product but give no name."""
-    query = sql.SQL("""SELECT "row" FROM {} WHERE action = 'nameless' ORDER BY "row" """).format(PLAN)
+    """Record numbers of the rows that would create a product but give no name.
+
+    Where several rows of one key give none, all of them are: nothing supersedes a row but one that counts.
+    """
+    query = sql.SQL(
+        """
+        SELECT coalesce(n, p."row") FROM {} p LEFT JOIN doubled d USING (sku_key)
+        LEFT JOIN LATERAL unnest(d.rows) n ON true
+        WHERE p.action = 'nameless' ORDER BY 1
+        """
+    ).format(PLAN)
     return [row[0] for row in connection.execute(query)]

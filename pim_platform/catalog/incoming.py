@@ -162,7 +162,10 @@ def _frames(paths: Sequence[Path], names: list[str]) -> Iterator[pl.DataFrame]:
 def _fold(connection: psycopg.Connection[Any], incoming: Incoming) -> int:
     connection.execute(
         sql.SQL(
-            "CREATE TEMP TABLE doubled ON COMMIT DROP AS SELECT sku_key FROM {} GROUP BY sku_key HAVING count(*) > 1"
+            """
+            CREATE TEMP TABLE doubled ON COMMIT DROP AS
+            SELECT sku_key, array_agg("row") AS rows FROM {} GROUP BY sku_key HAVING count(*) > 1
+            """
         ).format(TABLE)
     )
     values = []

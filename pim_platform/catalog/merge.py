@@ -8,7 +8,7 @@ changed, and what a dry run showed is by construction what a commit does.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from uuid import UUID
 
@@ -79,6 +79,8 @@ def merge(
     told("comparing", 0)
     counts = diff(connection, tenant_id, origin.source_id, incoming)
     nameless = nameless_rows(connection) if counts.nameless else []
+    superseded -= len(nameless) - counts.nameless
+    counts = replace(counts, nameless=len(nameless))
     commit_seq = None
     if not dry_run and (counts.created or counts.updated):
         commit_seq = next_commit(connection, tenant_id)

@@ -13,12 +13,11 @@ from uuid import UUID
 
 import psycopg
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError
 from psycopg import sql
 from sqlalchemy import Engine
 
 from pim_platform.catalog.lock import lock_publisher
-from pim_platform.errors import EngineUnavailable
+from pim_platform.storage.clickhouse import clickhouse_errors
 from pim_platform.storage.postgres import driver_connection, tenant_session
 
 _COLUMNS = (
@@ -66,7 +65,7 @@ def publish(engine: Engine, clickhouse: Client, tenant_id: UUID, *, rebuild: boo
         newest, after = int(row[0]), 0 if rebuild else int(row[1])
         if newest == after and not rebuild:
             return Published(newest, sent=False)
-        try:
+        with clickhouse_errors("taking products"):
             if rebuild:
                 clickhouse.command(
                     "ALTER TABLE segmentation.product_versions DELETE WHERE tenant_id = {tenant:String} "
@@ -75,10 +74,6 @@ def publish(engine: Engine, clickhouse: Client, tenant_id: UUID, *, rebuild: boo
                 )
             for statement in (_LIVE, _GONE):
                 _stream(connection, clickhouse, statement, tenant_id, after)
-        except (ClickHouseError, OSError) as error:
-            raise EngineUnavailable(
-                f"ClickHouse did not take the rows: {str(error).splitlines()[0]}", fix="They are sent at the next try."
-            ) from error
         # What a slower transaction commits meanwhile has a higher number: writers hold the tenant's lock.
         connection.execute(
             "UPDATE pim.catalog_state SET published_seq = %s, typed_seq = CASE WHEN %s THEN 0 ELSE typed_seq END "

@@ -10,15 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError
 from psycopg import sql
 from sqlalchemy import Engine
 
 from pim_platform.catalog.lock import lock_publisher
 from pim_platform.catalog.schema import ProductSchema, SchemaField
 from pim_platform.catalog.schemas import current_schema
-from pim_platform.errors import EngineUnavailable
-from pim_platform.storage.clickhouse import quote_identifier
+from pim_platform.storage.clickhouse import clickhouse_errors, quote_identifier
 from pim_platform.storage.postgres import driver_connection, tenant_session
 from pim_platform.tenancy.tenants import TenantInfo
 
@@ -153,14 +151,9 @@ def refresh_typed_relations(app: Engine, ddl: Engine, clickhouse: Client, tenant
             return int(typed)
         if schema.version != version:
             refresh_view(ddl, tenant, schema)
-        try:
+        with clickhouse_errors("loading the typed relation"):
             after = _ensure_table(clickhouse, tenant, schema, typed if version >= 0 else 0)
             _load_table(clickhouse, tenant, schema, after)
-        except (ClickHouseError, OSError) as error:
-            raise EngineUnavailable(
-                f"ClickHouse did not take the typed relation: {str(error).splitlines()[0]}",
-                fix="It is loaded at the next try.",
-            ) from error
         connection.execute(
             "UPDATE pim.catalog_state SET typed_seq = %s, typed_schema_version = %s WHERE tenant_id = %s",
             (published, schema.version, tenant.id),
@@ -237,4 +230,6 @@ def _escape(text: str) -> str:
 
 def typed_rows(clickhouse: Client, tenant: TenantInfo) -> int:
     """How many products the typed relation in ClickHouse shows."""
-    return int(clickhouse.query(f"SELECT count() FROM {quote_identifier(tenant.relation)}.products").result_rows[0][0])
+    with clickhouse_errors("counting the typed relation"):
+        counted = clickhouse.query(f"SELECT count() FROM {quote_identifier(tenant.relation)}.products")
+    return int(counted.result_rows[0][0])

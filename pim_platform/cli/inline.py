@@ -5,9 +5,11 @@ from __future__ import annotations
 from uuid import UUID
 
 import dagster as dg
+from sqlalchemy.exc import DBAPIError
 
 from assets.partitions import TENANTS
 from pim_platform.definitions import build_defs
+from pim_platform.errors import EngineUnavailable
 from pim_platform.local.dagster_home import dagster_home
 from pim_platform.settings import Settings
 from sensors.imports import run_config, run_tags
@@ -18,14 +20,21 @@ def run_inline(settings: Settings, tenant: str, job_id: UUID, attempt: int) -> b
 
     Its events go to Dagster's storage like any run's, so the UI shows them.
     """
-    with dg.DagsterInstance.from_config(str(dagster_home(settings))) as instance:
-        instance.add_dynamic_partitions(str(TENANTS.name), [tenant])
-        job = build_defs().resolve_job_def("import_products")
-        result = job.execute_in_process(
-            partition_key=tenant,
-            instance=instance,
-            tags=run_tags(str(job_id), tenant, attempt),
-            run_config={**run_config(str(job_id)), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            raise_on_error=False,
-        )
-        return bool(result.success)
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    try:
+        with dg.DagsterInstance.from_config(str(dagster_home(settings))) as instance:
+            instance.add_dynamic_partitions(str(TENANTS.name), [tenant])
+            job = build_defs().resolve_job_def("import_products")
+            result = job.execute_in_process(
+                partition_key=tenant,
+                instance=instance,
+                tags=run_tags(str(job_id), tenant, attempt),
+                run_config={**run_config(str(job_id)), **quiet},
+                raise_on_error=False,
+            )
+            return bool(result.success)
+    except DBAPIError as error:
+        raise EngineUnavailable(
+            f"Dagster's storage failed: {str(error.orig).splitlines()[0]}",
+            fix="Import the file again: the same job goes on where it can.",
+        ) from error

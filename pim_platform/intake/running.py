@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from pim_platform.catalog.merge import Merged, Origin, merge
 from pim_platform.catalog.publisher import publish
 from pim_platform.catalog.schemas import schema_version
 from pim_platform.catalog.typed_relations import refresh_typed_relations
-from pim_platform.errors import EnginesDisagree, JobCancelled, LeaseLost, LedgerUnbalanced, PimError
+from pim_platform.errors import EnginesDisagree, EngineUnavailable, JobCancelled, LeaseLost, LedgerUnbalanced, PimError
 from pim_platform.intake.dialect import Dialect
 from pim_platform.intake.jobs import get_job
 from pim_platform.intake.lease import Lease, this_process
@@ -82,7 +82,9 @@ def attempt(workspace: Workspace, tenant_id: UUID, job_id: UUID) -> Iterator[tup
         except LeaseLost:
             raise
         except BaseException as error:
-            _settle(workspace, job, error)
+            # Where PostgreSQL is gone nothing can be noted: the lease grows old, and the next attempt takes over.
+            with suppress(EngineUnavailable):
+                _settle(workspace, job, error)
             raise
 
 

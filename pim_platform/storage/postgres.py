@@ -66,18 +66,26 @@ def tenant_session(engine: Engine, tenant_id: UUID) -> Iterator[Session]:
 
     Raises EngineUnavailable where the server does not answer.
     """
-    with Session(engine, expire_on_commit=False, info={"tenant_id": tenant_id}) as session:
-        try:
-            with session.begin():
-                yield session
-        except OperationalError as error:
-            lost = isinstance(error.orig, psycopg.OperationalError) and not error.orig.sqlstate
-            if lost or error.connection_invalidated:
-                raise EngineUnavailable(
-                    f"PostgreSQL does not answer at {without_password(str(engine.url))}.",
-                    fix="Start it (`pim up`) or correct PIM_POSTGRES_URL.",
-                ) from error
-            raise
+    info = {"tenant_id": tenant_id}
+    with Session(engine, expire_on_commit=False, info=info) as session, _lost_connections(engine), session.begin():
+        yield session
+
+
+@contextmanager
+def _lost_connections(engine: Engine) -> Iterator[None]:
+    """Tell a server that is gone (transient) from a statement that is wrong."""
+    try:
+        yield
+    except (OperationalError, psycopg.OperationalError) as error:
+        cause = error.orig if isinstance(error, OperationalError) else error
+        state = getattr(cause, "sqlstate", None)
+        # No SQLSTATE: the connection broke. 08: connection exceptions; 57P: the server shuts down or starts up.
+        if state is None or state.startswith(("08", "57P")):
+            raise EngineUnavailable(
+                f"PostgreSQL does not answer at {without_password(engine.url.render_as_string(hide_password=False))}.",
+                fix="Start it (`pim up`) or correct PIM_POSTGRES_URL.",
+            ) from error
+        raise
 
 
 @event.listens_for(Session, "after_begin")
@@ -92,7 +100,7 @@ def _bind_tenant(session: Session, _transaction: SessionTransaction, connection:
 @contextmanager
 def anonymous_session(engine: Engine) -> Iterator[Session]:
     """A session bound to no tenant: it sees no tenant's rows and may only call the definer's functions."""
-    with Session(engine, expire_on_commit=False) as session, session.begin():
+    with Session(engine, expire_on_commit=False) as session, _lost_connections(engine), session.begin():
         yield session
 
 
