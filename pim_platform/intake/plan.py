@@ -74,7 +74,8 @@ class Plan:
             parsed = convert(text, output.type, rules, plain=plain, row_currency=currency)
             values.append(parsed.alias(value))
             verdicts.append((pl.col(value).is_not_null() | text.is_null()).alias(f"{OK_PREFIX}{column.index}"))
-        parsed_frame = texts.with_columns(values).with_columns(verdicts)
+        # Lazily, because only then Polars computes what expressions share once.
+        parsed_frame = texts.lazy().with_columns(values).with_columns(verdicts).collect()
         combined = parsed_frame.with_columns([_combined(output) for output in self.outputs])
         combined = combined.with_columns(sku_key_expr(pl.col("sku")).alias("sku_key"))
         return combined.with_columns(self._hash()).drop(pl.selectors.starts_with("v.", "t."))

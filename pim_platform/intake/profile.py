@@ -141,6 +141,8 @@ def _facts(values: list[str], decimal: Literal[".", ","] | None) -> dict[str, An
         trues, falses = lower & set(words.TRUE_WORDS), lower & set(words.FALSE_WORDS)
         facts["boolean_like"] = bool(trues and falses)
     facts["type"] = _type(facts, values)
+    if len(money) > 1:
+        facts["currency"] = None  # in a column of several, a bare amount is in the source's or tenant's (design D16)
     return facts
 
 

@@ -15,7 +15,7 @@ from pim_platform.catalog.schema import FieldType, ProductSchema
 from pim_platform.catalog.staged import RAW_PREFIX
 from pim_platform.intake.mapping.models import PRODUCT_COLUMN_TYPES, ColumnMapping, Mapping
 from pim_platform.intake.readers.rows import SHOWN, reject_schema
-from pim_platform.intake.values import PROBLEMS
+from pim_platform.intake.values import PROBLEMS, is_storable
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,16 @@ def frame_of_records(records: Sequence[AbstractMapping[str, Any]], schema: Produ
         problems = []
         for index, header in enumerate(headers):
             value = record.get(header)
-            columns[index].append(_cell(value))
+            text = _cell(value)
+            storable = text is None or (is_storable(text) and "\\u0000" not in text)
+            columns[index].append(text if storable else None)
             kind = kinds[header]
             if kind is None and header in record:
                 hint = f"create the field {header!r} in the schema, or leave it out"
                 problems.append((header, value, "unknown_field", "a field of the schema", hint))
+            elif not storable:
+                hint = "remove the NUL or broken character"
+                problems.append((header, None, "not_text", "text without NULs and lone surrogates", hint))
             elif kind is not None and not _holds(value, kind):
                 code, expected, hint = PROBLEMS[kind]
                 problems.append((header, value, code, expected, hint))

@@ -98,9 +98,13 @@ class Validator:
                 failed = failed.filter(pl.col(f"{OK_PREFIX}{rule.index}"))
             reasons[rule.code] += failed.height
             parts.append(self._told(failed, rule).with_columns(order=pl.lit(order)))
-        told = pl.concat(parts).sort("row", "order")
-        texts = [pl.col(name).str.join("; ") for name in REJECT_COLUMNS[1:]]
-        told = told.group_by("row", maintain_order=True).agg(texts)
+        told = parts[0].drop("order")
+        if len(parts) > 1:
+            told = pl.concat(parts).sort("row", "order")
+            again = pl.col("row").is_duplicated()
+            texts = [pl.col(name).str.join("; ") for name in REJECT_COLUMNS[1:]]
+            several = told.filter(again).group_by("row", maintain_order=True).agg(texts)
+            told = pl.concat([told.filter(~again).drop("order"), several]).sort("row")
         rejects = told.join(frame.select("row", *raw), on="row", how="left", maintain_order="left")
         valid = frame.join(told.select("row"), on="row", how="anti", maintain_order="left").select(staged)
         return Judged(valid, rejects.select(*REJECT_COLUMNS, *raw), reasons)

@@ -58,6 +58,11 @@ _POINT = r"^[-+]?(?:\d+|\d{1,3}(?:,\d{3})+)?(?:\.\d*)?(?:[eE][-+]?\d{1,3})?$"
 _COMMA = r"^[-+]?(?:\d+|\d{1,3}(?:\.\d{3})+)?(?:,\d*)?(?:[eE][-+]?\d{1,3})?$"
 _URL = r"^[hH][tT][tT][pP][sS]?://[^\s/?#]"
 _BLANK = r"\s"
+#: Everything in a price that is no currency sign.
+_NOT_SIGN = r"[0-9.,'’\s\u00a0\u2007\u2009\u202f+\-\u2212–—]"
+#: One number with anything but digits around it; Swiss and German shops write a dash for no cents.
+_MONEY = r"^[^0-9]*[0-9][0-9.,'’\s\u00a0\u2007\u2009\u202f]*(?:[.,][-–—]+)?[^0-9\-\u2212]*$"
+_BARE = r"(^[-+\u2212]?[.,][0-9]+|[-+\u2212]?\s*[0-9][0-9.,'’\s\u00a0\u2007\u2009\u202f]*)"
 _AMOUNT = r'"amount"\s*:\s*"?(-?[0-9.]+(?:[eE][-+]?\d+)?)'
 _CURRENCY = r'"currency"\s*:\s*"([A-Za-z]{3})"'
 
@@ -157,7 +162,14 @@ def _json_list(cell: str) -> str | None:
     if not isinstance(entries, list) or any(isinstance(entry, (dict, list)) for entry in entries):
         return None
     texts = [entry if isinstance(entry, str) else json.dumps(entry) for entry in entries if entry is not None]
+    if any(not is_storable(text) for text in texts):
+        return None
     return json.dumps([text.strip() for text in texts if text.strip()], ensure_ascii=False, separators=(",", ":"))
+
+
+def is_storable(text: str) -> bool:
+    """Whether a text can be stored: JSON escapes can smuggle in NULs and lone surrogates, which no engine takes."""
+    return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def row_currencies(cells: pl.Series, default: str | None) -> pl.Series:
@@ -176,14 +188,12 @@ def row_currencies(cells: pl.Series, default: str | None) -> pl.Series:
 
 def price(text: pl.Expr, rules: Rules, default: pl.Expr) -> pl.Expr:
     """``{"amount": ..., "currency": ...}`` from an amount with an optional sign or code, or from such JSON."""
-    sign = text.str.extract(words.CURRENCY_PATTERN).str.to_uppercase()
-    code = sign.replace_strict(
-        words.currency_codes(rules.currency), default=pl.when(sign.is_in(words.CURRENCY_CODES)).then(sign)
-    )
-    bare = text.str.replace(words.CURRENCY_PATTERN, "").str.strip_chars()
-    # Swiss and German shops write a dash for no cents.
-    bare = bare.str.replace(r"[.,][-–—]+$", "")
-    currency = pl.when(sign.is_null()).then(default).otherwise(code)
+    sign = text.str.replace_all(_NOT_SIGN, "").str.to_uppercase()
+    known = words.currency_names(rules.currency)
+    code = sign.replace_strict(list(known), list(known.values()), default=None, return_dtype=pl.String)
+    currency = pl.when(sign == "").then(default).otherwise(code)
+    # The shape is checked over the whole cell, so that no digit is left out unnoticed ("5-10", "12 kr 50").
+    bare = pl.when(text.str.contains(_MONEY)).then(text.str.extract(_BARE))
     written = price_json(number(bare, rules), currency)
     amount = text.str.extract(_AMOUNT)
     given_code = text.str.extract(_CURRENCY).str.to_uppercase()
@@ -219,6 +229,9 @@ def _json_prices(cell: str) -> str | None:
         amount, currency = str(entry["amount"]), str(entry["currency"]).upper()
         if not words.JSON_NUMBER.fullmatch(amount) or currency not in words.CURRENCY_CODES:
             return None
-        locale = f',"locale":{json.dumps(str(entry["locale"]))}' if entry.get("locale") else ""
+        named = str(entry.get("locale") or "")
+        if named and not words.LOCALE.fullmatch(named):
+            return None
+        locale = f',"locale":"{named}"' if named else ""
         prices.append(f'{{"amount":{amount},"currency":"{currency}"{locale}}}')
     return f"[{','.join(prices)}]"

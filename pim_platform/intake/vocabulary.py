@@ -54,6 +54,8 @@ CURRENCY_PATTERN = (
     + "|".join(re.escape(sign) for sign in _SIGN_PATTERNS if not sign.isalpha() or len(sign) != 3)
     + r"|\b[A-Z]{3}\b|[A-Z]{3}$|^[A-Z]{3})"
 )  # fmt: skip
+#: BCP 47 as far as catalogues use it, also with an underscore.
+LOCALE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
 JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
 
@@ -61,3 +63,9 @@ def currency_codes(column_currency: str | None) -> dict[str, str | None]:
     """Upper-case sign -> ISO 4217, in a column whose own currency is known or None."""
     shared = {sign: column_currency if column_currency in few else usual for sign, (usual, few) in SHARED_SIGNS.items()}
     return {**SIGNS, **shared}
+
+
+def currency_names(column_currency: str | None) -> dict[str, str | None]:
+    """Upper-case sign without points, or ISO 4217 code, -> code: what is left of a price without its number."""
+    signs = {sign.replace(".", ""): code for sign, code in currency_codes(column_currency).items()}
+    return {**{code: code for code in CURRENCY_CODES}, **signs}

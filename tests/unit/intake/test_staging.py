@@ -216,6 +216,13 @@ def test_records_in_memory_go_through_the_same_rules() -> None:
     ]
 
 
+def test_texts_that_no_engine_can_store_reject_their_record_only() -> None:
+    wrong = [{"sku": "A\0"}, {"sku": "B", "tags": ["\0"]}, {"sku": "C", "brand": "\ud800"}, {"sku": "D", "brand": "b"}]
+    good, bad = stage_records(wrong, SCHEMA)
+    assert good["sku"].to_list() == ["D"]
+    assert bad["error_code"].to_list() == ["not_text"] * 3
+
+
 def test_records_without_any_sku_are_refused() -> None:
     with pytest.raises(InvalidMapping) as caught:
         stage_records([{"brand": "b"}], SCHEMA)

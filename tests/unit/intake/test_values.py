@@ -105,6 +105,13 @@ def test_lists_are_trimmed_and_json_lists_taken_as_they_are() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("escape", ["u0000", "ud800"])
+def test_escapes_that_no_engine_can_store_stay_plain_text(escape: str) -> None:
+    cell = f'["\\{escape}"]'
+    found = values("array", [cell])[0]
+    assert json.loads(str(found)) == [cell]
+
+
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="|"), max_size=8), max_size=5))
 def test_any_delimited_text_becomes_valid_json(entries: list[str]) -> None:
     cell = "|".join(entries)
