@@ -6,6 +6,10 @@ import json
 from decimal import Decimal
 from typing import Any, NoReturn
 
+#: Decimal orders of magnitude that a number may have either way, as in binary64. Written out as digits,
+#: `1e999999999` is a gigabyte.
+_MAGNITUDE = 308
+
 
 def read_json(content: bytes) -> Any:
     """The value in ``content``; numbers with a point or an exponent become Decimal (design D16).
@@ -18,12 +22,25 @@ def read_json(content: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise _refused("the body is not UTF-8") from error
     try:
-        value = json.loads(text, parse_float=Decimal, parse_constant=_no_constant)
+        value = json.loads(text, parse_float=_number, parse_int=_integer, parse_constant=_no_constant)
     except RecursionError as error:
         raise _refused("the body is nested too deeply") from error
     if "\\u" in text:  # only escapes can spell these
         _refuse_unstorable(value)
     return value
+
+
+def _number(text: str) -> Decimal:
+    value = Decimal(text)
+    if abs(value.adjusted()) > _MAGNITUDE:
+        raise _refused("a number is out of range")
+    return value
+
+
+def _integer(text: str) -> int:
+    if len(text) > _MAGNITUDE:
+        raise _refused("a number is out of range")
+    return int(text)
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -14,6 +14,9 @@ from pim_platform.errors import InvalidSchema
 from pim_platform.tenancy.audit import Actor, record
 from pim_platform.tenancy.models import Tenant
 
+#: Fields one tenant may have: PostgreSQL allows 1,600 columns to a table, and a merge lays fields out as such.
+MAXIMUM_FIELDS = 1000
+
 
 def current_schema(session: Session) -> ProductSchema:
     """The schema in force for the session's tenant; version 0 and no fields before the first one."""
@@ -39,7 +42,16 @@ def schema_version(session: Session, version: int) -> ProductSchema:
 
 
 def save_schema(session: Session, wanted: ProductSchema, actor: Actor) -> ProductSchema:
-    """Write ``wanted`` as the next version, unless it equals the one in force; returns what is in force then."""
+    """Write ``wanted`` as the next version, unless it equals the one in force; returns what is in force then.
+
+    Raises InvalidSchema where it has too many fields.
+    """
+    if len(wanted.fields) > MAXIMUM_FIELDS:
+        raise InvalidSchema(
+            f"The schema would have {len(wanted.fields):,} fields.",
+            fix=f"A tenant can have {MAXIMUM_FIELDS:,}; leave out those that nobody reads, or put them into one array.",
+            code="too_many_fields",
+        )
     # Two confirmations at once must not both take the next number.
     session.execute(
         text("SELECT pg_advisory_xact_lock(hashtextextended('schema:' || :tenant, 0))"),
@@ -75,7 +87,7 @@ def parse_fields(raw: list[dict[str, Any]]) -> list[SchemaField]:
             first = error.errors()[0]
             name = value.get("name")
             raise InvalidSchema(
-                f"Schema field {name!r}: {first['msg']}.",
+                f"Schema field {name!r}: {first['msg'].removeprefix('Value error, ')}.",
                 fix="Types are string, number, boolean, array, url, price, multi_price; names are snake_case.",
                 column=".".join(str(part) for part in first["loc"]) or None,
                 value=str(name),

@@ -47,5 +47,8 @@ def commands(scheme: str, host: str, ports: Ports) -> list[Command]:
             "Or upload it, and confirm the mapping that comes back.",
             f'curl -H "Authorization: Bearer $PIM_KEY" -F file=@products.csv {api}/api/pim/import/csv/',
         ),
-        Command("Or drop it into the inbox.", "cp products.csv .pim/objects/inbox/main/my-supplier/"),
+        Command(
+            "Or drop it into the inbox: the folder names tenant and source.",
+            "install -D products.csv .pim/objects/inbox/main/my-supplier/products.csv",
+        ),
     ]

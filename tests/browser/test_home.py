@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from pim_platform.intake.workspace import Workspace
 from pim_platform.local.parts import environment
@@ -55,20 +55,27 @@ def address(workspace: Workspace) -> Iterator[str]:
         process.wait(30)
 
 
-@pytest.fixture
-def page() -> Iterator[Page]:
-    """A page of a headless Chromium."""
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium."""
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("no chromium is installed; on Debian: apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=_QUIET)
+        launched = playwright.chromium.launch(executable_path=chromium, args=_QUIET)
         try:
-            made = browser.new_page(viewport={"width": 1280, "height": 1000})
-            made.set_default_timeout(_WAIT_MS)
-            yield made
+            yield launched
         finally:
-            browser.close()
+            launched.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page with no history."""
+    made = browser.new_page(viewport={"width": 1280, "height": 1000})
+    made.set_default_timeout(_WAIT_MS)
+    yield made
+    made.close()
 
 
 def test_the_home_page(address: str, page: Page, workspace: Workspace, tmp_path: Path) -> None:

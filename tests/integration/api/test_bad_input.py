@@ -113,9 +113,20 @@ def test_an_upload_that_is_too_large(api, workspace, problem, declared):
 
 @pytest.mark.parametrize(
     "content",
-    [b"{", b"[1,2", b'{"products": [NaN]}', b'{"products": [{"sku": "a\\u0000b", "name": "x"}]}', b"\xff\xfe",
-     b'{"products": [{"sku": "\\ud800"}]}', b'{"products": 7}', b"[" * 100_000],
-)  # fmt: skip
+    [
+        b"{",
+        b"[1,2",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"products": 7}',
+        b'{"products": [NaN]}',
+        b'{"products": [{"sku": "a\\u0000b", "name": "x"}]}',
+        b'{"products": [{"sku": "\\ud800"}]}',
+        b'{"products": [{"sku": "a", "n": 1e999999999}]}',
+        b'{"products": [' + b"9" * 5000 + b"]}",
+    ],
+    ids=["cut", "cut list", "no UTF-8", "too deep", "no list", "NaN", "NUL", "half a pair", "huge", "many digits"],
+)
 def test_a_body_that_is_no_good_json(api, problem, content):
     answer = api.post("/api/pim/products/bulk/", content=content, headers={"Content-Type": "application/json"})
     problem(answer, 422, "invalid_request")

@@ -91,6 +91,11 @@ def test_a_busy_catalogue_is_a_conflict_to_try_again(api, workspace, problem):
     assert api.get("/api/pim/products/").json()["products"] == []
 
 
+def test_more_fields_than_a_table_can_have(api, problem):
+    record = {"sku": "A", "name": "Axe"} | {f"f{n}": n for n in range(1001)}
+    problem(api.post(PATH, json={"products": [record]}), 422, "too_many_fields")
+
+
 @pytest.mark.parametrize("name", ["tenant_id", "Not Snake", "ä"])
 def test_a_key_that_cannot_be_a_field(api, problem, name):
     problem(api.post(PATH, json={"products": [{"sku": "A", "name": "Axe", name: "x"}]}), 422, "invalid_schema")
