@@ -47,6 +47,8 @@ _PRODUCT_KINDS = frozenset(
         "consu",
     ]
 )
+#: Targets that exports spread over numbered columns, such as image 1, image 2.
+_NUMBERED = frozenset({"image_url", "category", "tags"})
 _NUMERIC = frozenset({"weight", "stock_quantity", "dimensions"})
 _MONEY = frozenset({"price", "compare_at_price", "cost"})
 _FLAG_WORDS = re.compile(r"^(is|has|can|allow|allows|enable|show|requires|ist|hat) | (visible|global|allowed|enabled)$")
@@ -108,6 +110,10 @@ def _by_name(facts: HeaderFacts) -> list[Candidate]:
             found.append(Candidate("dimensions", score, f"'{key}' is a dimension", part, component=part))
         if found:
             break
+    numbered = re.sub(r" ?\d+$", "", facts.key)
+    if not found and numbered != facts.key and names.targets.get(numbered, ("", 0))[0] in _NUMBERED:
+        target = names.targets[numbered][0]
+        found.append(Candidate(target, STRIPPED, f"'{numbered}' with a number is one more {target}"))
     if facts.key in names.weak and not found:
         found.append(Candidate(names.weak[facts.key], WEAK, f"'{facts.key}' can mean {names.weak[facts.key]}"))
     return found or _similar(facts.key)

@@ -75,8 +75,16 @@ def propose_mapping(
     for index in order:
         choice = chosen[index]
         several = bool(choice) and len(money.get(choice.target if choice else "", ())) > 1
+        if choice is None and found[index] and found[index][0].score >= THRESHOLD:
+            choice = _loser(found[index][0])
         columns[index] = _column(headers[index], facts[index], profiles[index], choice, schema, used, main, several)
     return [column for column in columns if column is not None]
+
+
+def _loser(rival: Candidate) -> Candidate:
+    """What becomes of a column whose meaning another column has already: a field of its own, of that kind."""
+    kind: FieldType | None = "price" if rival.target in _MONEY else None
+    return Candidate("attribute", 0.9, f"another column is {rival.target} already: a field of its own", type=kind)
 
 
 def _with_schema(found: list[Candidate], facts: HeaderFacts, schema: ProductSchema | None) -> list[Candidate]:
