@@ -5,7 +5,6 @@ Tests are independent because each makes its own tenants; nothing is cleaned up 
 
 from __future__ import annotations
 
-import socket
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,33 +17,14 @@ from pim_platform.settings import Settings
 from pim_platform.storage.postgres import dispose_engines
 from pim_platform.tenancy.audit import Actor
 from pim_platform.tenancy.tenants import ConfirmPolicy, TenantInfo, create_tenant
-
-_PORTS = 6
-
-
-def free_ports(count: int = _PORTS) -> int:
-    """The first of ``count`` consecutive free ports."""
-    for first in range(21_000 + uuid.uuid4().int % 20_000, 60_000, count):
-        held = []
-        try:
-            for port in range(first, first + count):
-                one = socket.socket()
-                held.append(one)
-                one.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        else:
-            return first
-        finally:
-            for one in held:
-                one.close()
-    raise RuntimeError("no free ports")
+from tests.support.stacks import throwaway_settings
 
 
 @pytest.fixture(scope="session")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def settings() -> Iterator[Settings]:
     """Settings of a home of its own."""
-    return Settings(home=tmp_path_factory.mktemp("home"), port=free_ports())
+    with throwaway_settings() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
@@ -80,5 +60,3 @@ def catalogues() -> Path:
     if not folder.is_dir():
         pytest.skip("the catalogues of real product files are not beside the project (../shared/data/catalogues)")
     return folder
-
-

@@ -10,7 +10,7 @@ from clickhouse_connect.driver.client import Client
 from pim_platform.local.engines import engines
 from pim_platform.settings import Settings
 from pim_platform.storage.endpoints import CLICKHOUSE_USER, LOOPBACK, Endpoints, secret
-from tests.integration.local.stacks import throwaway_settings
+from tests.support.stacks import throwaway_settings
 
 QUERY_MEMORY = 500_000_000
 

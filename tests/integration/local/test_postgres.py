@@ -18,7 +18,7 @@ from pim_platform.local.postgres import EmbeddedPostgres, tuning
 from pim_platform.local.reach import let_pass, postgres_user
 from pim_platform.settings import Settings
 from pim_platform.storage.endpoints import Endpoints
-from tests.integration.local.stacks import wait_for
+from tests.support.stacks import wait_for
 
 GIB = 1024**3
 

@@ -23,7 +23,7 @@ from pim_platform.local.output import Output
 from pim_platform.local.parts import environment
 from pim_platform.local.supervisor import up
 from pim_platform.settings import Settings, get_settings
-from tests.integration.local.stacks import Stack, running, wait_for
+from tests.support.stacks import Stack, running, wait_for
 
 # A web server that itself has a child, as Dagster's code server has its runs.
 WEB = (
