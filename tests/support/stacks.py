@@ -83,6 +83,11 @@ def throwaway_settings(**values: object) -> Iterator[Settings]:
         shutil.rmtree(root, ignore_errors=True)
 
 
+def plain_environment() -> dict[str, str]:
+    """This process's environment without pytest's traces: NiceGUI refuses to serve where it sees them."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+
+
 class Stack:
     """A supervisor in a process of its own, its output in a file."""
 
@@ -93,7 +98,7 @@ class Stack:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", script],
-                env={**os.environ, **environment(settings)},
+                env=plain_environment() | environment(settings),
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
