@@ -17,7 +17,7 @@ from pim_platform.local.status import stack_status
 from pim_platform.settings import Settings
 from pim_platform.storage.clickhouse import clickhouse_client
 from pim_platform.storage.endpoints import Endpoints
-from tests.integration.local.stacks import Stack, running, throwaway_settings, wait_for
+from tests.support.stacks import Stack, running, throwaway_settings, wait_for
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
 
