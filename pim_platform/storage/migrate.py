@@ -144,7 +144,9 @@ def _ensure_roles(admin: psycopg.Connection[tuple[Any, ...]], endpoints: Endpoin
         "GRANT {definer} TO {owner}",
         "REVOKE ALL ON DATABASE {database} FROM PUBLIC",
         "GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {app}",
-        "GRANT CONNECT, CREATE ON DATABASE {database} TO {ddl}",
+        "GRANT CREATE ON DATABASE {database} TO {ddl}",
+        # It lets the analysts that it makes connect: without the option its own grant to them does nothing.
+        "GRANT CONNECT ON DATABASE {database} TO {ddl} WITH GRANT OPTION",
         "GRANT CREATE ON DATABASE {database} TO {owner}",
         "CREATE SCHEMA IF NOT EXISTS pim AUTHORIZATION {owner}",
         "CREATE SCHEMA IF NOT EXISTS models AUTHORIZATION {ddl}",

@@ -90,17 +90,17 @@ def _lost_connections(engine: Engine) -> Iterator[None]:
 
 @event.listens_for(Session, "after_begin")
 def _bind_tenant(session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
-    tenant_id = session.info.get("tenant_id")
-    if tenant_id is not None:
-        connection.execute(
-            text("SELECT set_config('app.current_tenant_id', :tenant, true)"), {"tenant": str(tenant_id)}
-        )
+    if "tenant_id" in session.info:
+        # To no tenant as well: whatever a pooled connection was left with ends here.
+        tenant = str(session.info["tenant_id"] or "")
+        connection.execute(text("SELECT set_config('app.current_tenant_id', :tenant, true)"), {"tenant": tenant})
 
 
 @contextmanager
 def anonymous_session(engine: Engine) -> Iterator[Session]:
     """A session bound to no tenant: it sees no tenant's rows and may only call the definer's functions."""
-    with Session(engine, expire_on_commit=False) as session, _lost_connections(engine), session.begin():
+    info = {"tenant_id": None}
+    with Session(engine, expire_on_commit=False, info=info) as session, _lost_connections(engine), session.begin():
         yield session
 
 
