@@ -61,12 +61,18 @@ def refuse_binary(head: bytes, name: str) -> None:
         # A stray control character happens in exports; a share above 1 % does not.
         if control > max(2, len(head) // 100):
             kind = "binary data"
+    elif kind is None and not re.search(r"[\r\n,;\t|]", head.decode(_utf16_codec(head), "replace")):
+        kind = "binary data"  # a table in UTF-16 has line ends and delimiters like any other
     if kind is not None:
         raise UnreadableFile(
             f"{name} is not a text file: it looks like {kind}.",
             fix="Export the catalogue as CSV (UTF-8) and upload that.", code="not_text",
             file=name, expected="delimited text such as CSV or TSV, plain or gzip",
         )  # fmt: skip
+
+
+def _utf16_codec(head: bytes) -> str:
+    return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else _utf16_order(head) or "utf-16"
 
 
 def refuse_other_formats(text: str, name: str) -> None:
