@@ -21,6 +21,9 @@ from pim_platform.intake.values import PROBLEMS
 #: Longest SKU in characters: it is part of a B-tree key, whose rows PostgreSQL limits to a third of a page.
 MAX_SKU_LENGTH = 255
 
+#: What a product may be; the database holds the same.
+KINDS = ("simple", "parent", "variant", "bundle")
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -62,6 +65,12 @@ class Validator:
                     "sku", "str_length", first.index, "sku_too_long", f"a SKU of at most {MAX_SKU_LENGTH} characters",
                     "shorten it, or map another column to sku",
                 )  # fmt: skip
+                continue
+            if output.field == "kind":
+                columns["kind"] = pa.Column(pl.String, pa.Check.isin(KINDS), nullable=True)
+                self._add(
+                    "kind", "isin", first.index, "unknown_kind", f"one of {', '.join(KINDS)}", "write one of these"
+                )
                 continue
             if output.required:
                 columns[output.name] = pa.Column(None, nullable=False)

@@ -51,6 +51,13 @@ def test_created_updated_unchanged_rejected_superseded(api):
     assert detail["source"] == "api"
 
 
+def test_an_unknown_kind_rejects_its_record_only(api):
+    records = [{"sku": "A", "name": "Axe", "kind": "weapon"}, {"sku": "B", "name": "Bag", "kind": "variant"}]
+    body = api.post(PATH, json={"products": records}).json()
+    assert (body["created"], body["rejected"]) == (1, 1)
+    assert (body["errors"][0]["column"], body["errors"][0]["error_code"]) == ("kind", "unknown_kind")
+
+
 def test_decimals_keep_their_digits(api):
     content = b'{"products": [{"sku": "A", "name": "Axe", "weight": 0.12345678901234567890123}]}'
     answer = api.post(PATH, content=content, headers={"Content-Type": "application/json"})
