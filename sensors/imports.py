@@ -3,7 +3,7 @@
 # No `from __future__ import annotations`: Dagster reads the types of parameters at run time.
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from assets.imports import IMPORT_JOB
 from assets.partitions import TENANTS
-from pim_platform.intake.inbox import PREFIX, decide, take
+from pim_platform.intake.inbox import PREFIX, Taken, decide, take
 from pim_platform.settings import get_settings
 from pim_platform.storage.postgres import anonymous_session
 from resources import WorkspaceResource
@@ -39,7 +39,8 @@ def inbox_sensor(context: dg.SensorEvaluationContext, stores: WorkspaceResource)
     """Turns complete files under ``inbox/<tenant>/<source>/`` into import jobs."""
     workspace = stores.workspace()
     ready, remember = decide(workspace.objects.list(PREFIX), json.loads(context.cursor or "{}"))
-    notes = []
+    notes: list[str] = []
+    confirmed: list[dg.RunRequest] = []
     until = time.monotonic() + _TICK_SECONDS
     for dropped in ready:
         if time.monotonic() > until:
@@ -47,11 +48,19 @@ def inbox_sensor(context: dg.SensorEvaluationContext, stores: WorkspaceResource)
         taken = take(workspace, dropped)
         if taken.job_id is not None:
             remember.pop(dropped.key, None)
+        if taken.confirmed:
+            # At once, so that nobody waits for the other sensor's tick; that one sees the run and leaves it alone.
+            confirmed.append(_request(Launch(f"{taken.job_id}:1:0", _fresh(taken), ())))
         state = taken.problem or ("confirmed" if taken.confirmed else "waits in state mapping for a person")
         notes.append(f"{dropped.key}: {state}" if taken.problem is None else state)
         context.log.info(notes[-1])
     reason = "; ".join(notes) or "The inbox holds nothing that is complete."
-    return dg.SensorResult(skip_reason=reason, cursor=json.dumps(remember))
+    return dg.SensorResult(
+        run_requests=confirmed,
+        dynamic_partitions_requests=_missing(context.instance, {request.partition_key for request in confirmed}),
+        skip_reason=None if confirmed else reason,
+        cursor=json.dumps(remember),
+    )
 
 
 @dataclass(frozen=True)
@@ -108,11 +117,9 @@ def due_imports_sensor(context: dg.SensorEvaluationContext, stores: WorkspaceRes
             run = context.instance.get_run_by_id(run_id)
             if run is not None:
                 context.instance.report_run_failed(run, f"Its process is gone; {launch.run_key} takes the import up.")
-    tenants = sorted({launch.due.tenant for launch in launches})
-    missing = [slug for slug in tenants if not context.instance.has_dynamic_partition(str(TENANTS.name), slug)]
     return dg.SensorResult(
         run_requests=[_request(launch) for launch in launches],
-        dynamic_partitions_requests=[TENANTS.build_add_request(missing)] if missing else [],
+        dynamic_partitions_requests=_missing(context.instance, {launch.due.tenant for launch in launches}),
         skip_reason=None if launches else "No import is due.",
     )
 
@@ -138,6 +145,18 @@ def _with_runs(instance: dg.DagsterInstance, row: object, stale: timedelta) -> D
         waiting_runs=len(live) - len(dead),
         stuck_runs=tuple(record.dagster_run.run_id for record in dead),
     )
+
+
+def _fresh(taken: Taken) -> Due:
+    assert taken.job_id is not None
+    return Due(str(taken.job_id), taken.dropped.tenant, "confirmed", 0, 0, 0, ())
+
+
+def _missing(instance: dg.DagsterInstance, slugs: Iterable[str | None]) -> list[dg.AddDynamicPartitionsRequest]:
+    """Requests for the partitions of tenants that Dagster does not know yet."""
+    known = set(instance.get_dynamic_partitions(str(TENANTS.name)))
+    missing = sorted({slug for slug in slugs if slug is not None} - known)
+    return [TENANTS.build_add_request(missing)] if missing else []
 
 
 def run_config(job_id: str) -> dict[str, object]:
@@ -177,11 +196,9 @@ def publisher_sensor(context: dg.SensorEvaluationContext, stores: WorkspaceResou
         for row in behind
         if not context.instance.get_runs(dg.RunsFilter(tags={TENANT_TAG: row.slug}, statuses=_IN_PROGRESS), limit=1)
     ]
-    known = set(context.instance.get_dynamic_partitions(str(TENANTS.name)))
-    missing = [slug for slug in slugs if slug not in known]
     return dg.SensorResult(
         run_requests=requests,
-        dynamic_partitions_requests=[TENANTS.build_add_request(missing)] if missing else [],
+        dynamic_partitions_requests=_missing(context.instance, slugs),
         skip_reason=None if requests else "ClickHouse is up to date.",
     )
 

@@ -10,8 +10,9 @@ from sqlalchemy.exc import DBAPIError
 from assets.partitions import TENANTS
 from pim_platform.definitions import build_defs
 from pim_platform.errors import EngineUnavailable
-from pim_platform.local.dagster_home import dagster_home
+from pim_platform.local.dagster_home import dagster_home, prepare_storage, storage_exists
 from pim_platform.settings import Settings
+from pim_platform.storage.endpoints import Endpoints
 from sensors.imports import run_config, run_tags
 
 
@@ -20,6 +21,8 @@ def run_inline(settings: Settings, tenant: str, job_id: UUID, attempt: int) -> b
 
     Its events go to Dagster's storage like any run's, so the UI shows them.
     """
+    if not storage_exists(Endpoints.of(settings)):
+        prepare_storage(settings)
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     try:
         with dg.DagsterInstance.from_config(str(dagster_home(settings))) as instance:

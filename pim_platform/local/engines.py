@@ -43,9 +43,11 @@ def engines(settings: Settings, *, migrate: bool = True) -> Iterator[Endpoints]:
     home = Home(settings.home_path)
     with holding(settings, home):
         if migrate:
-            from pim_platform.storage.migrate import migrate as run  # Alembic is slow to import
+            from pim_platform.storage.migrate import is_current
+            from pim_platform.storage.migrate import migrate as run
 
-            run(settings)
+            if not is_current(settings):
+                run(settings)
         yield Endpoints.of(settings)
 
 

@@ -10,12 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from psycopg import sql
 from sqlalchemy import create_engine
 
@@ -34,6 +31,9 @@ from pim_platform.storage.endpoints import (
     password_of,
     without_password,
 )
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 #: uuidv7(), MERGE and UPDATE ... RETURNING old/new need it (design D22).
 MINIMUM_POSTGRES = 18
@@ -54,12 +54,36 @@ def migrate(settings: Settings) -> None:
         admin.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         _ensure_roles(admin, endpoints, settings)
         _upgrade_postgres(endpoints.admin_url)
+        admin.execute(f"GRANT SELECT ON pim.migrations TO {APP_ROLE}")
         admin.execute("SELECT pim.ensure_month_partitions()")
         _upgrade_clickhouse(settings)
 
 
+def is_current(settings: Settings) -> bool:
+    """Whether both engines are at the newest version and the application role can log in: a quick look.
+
+    Raises EngineUnavailable where ClickHouse does not answer.
+    """
+    newest = max(path.stem.partition("_")[0] for path in (_SCRIPTS / "postgres" / "versions").glob("[0-9]*.py"))
+    endpoints = Endpoints.of(settings)
+    try:
+        with (
+            psycopg.connect(endpoints.ddl_url, connect_timeout=10),
+            psycopg.connect(endpoints.app_url, connect_timeout=10) as app,
+        ):
+            row = app.execute("SELECT version_num FROM pim.migrations").fetchone()
+    except psycopg.Error:  # no role, no database, no table yet: the migrator finds out and says what is wrong
+        return False
+    if row is None or row[0] != newest:
+        return False
+    applied, known = clickhouse_versions(settings)
+    return applied == known
+
+
 def postgres_versions(settings: Settings) -> tuple[str | None, str | None]:
     """(version the database is at, newest version known); the first is None before the first migration."""
+    from alembic.script import ScriptDirectory
+
     head = ScriptDirectory.from_config(_alembic()).get_current_head()
     with _admin(Endpoints.of(settings).admin_url) as admin:
         if admin.execute("SELECT to_regclass('pim.migrations')").fetchone() == (None,):
@@ -163,6 +187,8 @@ def _ensure_roles(admin: psycopg.Connection[tuple[Any, ...]], endpoints: Endpoin
 
 
 def _alembic() -> Config:
+    from alembic.config import Config  # Alembic is slow to import, and rarely there is anything to migrate
+
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS / "postgres").replace("%", "%%"))
     config.set_main_option("path_separator", "os")
@@ -170,6 +196,8 @@ def _alembic() -> Config:
 
 
 def _upgrade_postgres(admin_url: str) -> None:
+    from alembic import command
+
     engine = create_engine(admin_url.replace("postgresql://", "postgresql+psycopg://", 1))
     try:
         with engine.connect() as connection:

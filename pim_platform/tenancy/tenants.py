@@ -126,7 +126,7 @@ def find_tenant(engine: Engine, slug: str) -> TenantInfo:
     if row is None:
         raise NotFound(
             f"There is no tenant {slug!r}.",
-            fix=f"See `pim tenant list`, or make it: pim tenant create {slug} --currency EUR --locale en-US --timezone UTC.",
+            fix=f"See `pim tenant list`, or make it with `pim tenant create {slug}`.",
             code="unknown_tenant",
             value=slug,
         )
