@@ -11,11 +11,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, literal_column
+from sqlalchemy import func
 from sqlalchemy.orm import Session
 
 from pim_platform.catalog.checksum import Agreement, compare_engines
@@ -97,7 +98,7 @@ def _settle(workspace: Workspace, job: ImportJob, error: BaseException) -> None:
         row.reason_code = error.code if isinstance(error, PimError) else "internal"
         row.reason = str(error) if known else f"{type(error).__name__}: {error}"
         if (isinstance(error, PimError) and error.transient) or isinstance(error, KeyboardInterrupt | SystemExit):
-            row.lease_owner, row.lease_at = None, literal_column("'-infinity'::timestamptz")
+            row.lease_owner, row.lease_at = None, datetime.fromtimestamp(0, UTC)  # older than any limit
         else:
             row.state = "cancelled" if isinstance(error, JobCancelled) else "failed"
             row.finished_at = func.clock_timestamp()
