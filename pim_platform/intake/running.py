@@ -19,10 +19,9 @@ from uuid import UUID
 from sqlalchemy import func
 from sqlalchemy.orm import Session
 
-from pim_platform.catalog.checksum import Agreement, compare_engines
+from pim_platform.catalog.checksum import Agreement, publish_and_compare
 from pim_platform.catalog.incoming import Incoming
 from pim_platform.catalog.merge import Merged, Origin, merge
-from pim_platform.catalog.publisher import publish
 from pim_platform.catalog.schemas import schema_version
 from pim_platform.catalog.typed_relations import refresh_typed_relations
 from pim_platform.errors import EnginesDisagree, EngineUnavailable, JobCancelled, LeaseLost, LedgerUnbalanced, PimError
@@ -246,9 +245,7 @@ def _write_ledger(session: Session, job: ImportJob, manifest: Manifest, done: Me
 def publish_job(workspace: Workspace, job: ImportJob, lease: Lease) -> Agreement:
     """Publish what the job committed to ClickHouse; raises EnginesDisagree where the rows differ afterwards."""
     lease.tell("publishing", 0)
-    publish(workspace.app, workspace.clickhouse, job.tenant_id)
-    lease.tell("comparing the engines", 0)
-    found = compare_engines(workspace.app, workspace.clickhouse, job.tenant_id)
+    found = publish_and_compare(workspace.app, workspace.clickhouse, job.tenant_id)
     if not found.equal:
         raise EnginesDisagree(
             f"PostgreSQL holds {found.postgres_rows:,} rows, ClickHouse {found.clickhouse_rows:,}; "

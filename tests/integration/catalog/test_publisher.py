@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -249,6 +250,60 @@ def test_a_clickhouse_that_is_away_keeps_what_is_due(
     assert (now.commit_seq, now.published_seq) == (2, 1)
     assert publish(workspace.app, client, tenant.id).sent
     assert agreement(workspace, tenant).equal
+
+
+def test_what_another_writer_commits_between_publishing_and_comparing_is_no_disagreement(
+    workspace: Workspace, tenant: TenantInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pim_platform.catalog import checksum
+    from pim_platform.intake import bulk
+
+    meanwhile = iter(["first", "second"])
+
+    def publish_then_write(*arguments: Any) -> None:
+        publish(*arguments)
+        if name := next(meanwhile, None):
+            bulk_upsert(workspace, tenant.id, [{"sku": "A-1", "name": name}], actor=ACTOR)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bulk, "_publish", lambda *_: False)  # committed, and not yet sent
+        patch.setattr(checksum, "publish", publish_then_write)
+        job = import_bytes(workspace, tenant.id, b"SKU,Name\nNEW,New\n")
+
+    assert (job.state, job.reason) == ("done", None)
+    assert list(meanwhile) == []
+    found = agreement(workspace, tenant)
+    assert found.equal
+    assert found.settled
+
+
+def test_a_comparison_says_when_a_commit_was_not_published_yet(
+    workspace: Workspace, tenant: TenantInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pim_platform.intake import bulk
+
+    monkeypatch.setattr(bulk, "_publish", lambda *_: False)
+    bulk_upsert(workspace, tenant.id, [{"sku": "A-1", "name": "Unsent"}], actor=ACTOR)
+    found = agreement(workspace, tenant)
+    assert (found.equal, found.settled) == (False, False)
+
+
+def test_writers_and_imports_of_one_tenant_at_once_all_end_and_both_engines_agree(
+    workspace: Workspace, tenant: TenantInfo
+) -> None:
+    def one(number: int) -> str:
+        if number % 2:
+            records = [{"sku": f"S-{n}", "name": f"bulk {number}"} for n in range(50)]
+            return str(bulk_upsert(workspace, tenant.id, records, actor=ACTOR).published)
+        body = "SKU,Name\n" + "".join(f"S-{n},import {number}\n" for n in range(50))
+        return import_bytes(workspace, tenant.id, body.encode()).state
+
+    with ThreadPoolExecutor(4) as pool:
+        ended = list(pool.map(one, range(8)))
+
+    assert ended == ["done", "True"] * 4
+    assert agreement(workspace, tenant).equal
+    assert typed_rows(workspace.clickhouse, tenant) == 54
 
 
 # --- what other systems read -------------------------------------------------------------------------------------

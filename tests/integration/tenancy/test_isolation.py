@@ -385,6 +385,11 @@ def _(two: Two) -> Any:
     return found
 
 
+@case("catalog.checksum.publish_and_compare")
+def _(two: Two) -> Any:
+    return checksum.publish_and_compare(two.workspace.app, two.workspace.clickhouse, two.a.id)
+
+
 @case("catalog.merge.merge")
 def _(two: Two) -> Any:
     with two.session() as session:
