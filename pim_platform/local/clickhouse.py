@@ -49,8 +49,14 @@ class EmbeddedClickHouse:
         """
         state = self.home.recall(PART)
         if state and state.port == self.port and processes.living(state.pid, state.created):
-            self._wait_ready(None)
-            return
+            try:
+                self._wait_ready(None)
+            except EngineUnavailable:
+                if processes.living(state.pid, state.created):
+                    raise
+                # It was on its way out when it was found, as right after a kill -9: start another.
+            else:
+                return
         self.stop()
         command = [sys.executable, "-m", "pim_platform.local.clickhouse_server"]
         command += ["--home", str(self.home.root), "--port", str(self.port)]

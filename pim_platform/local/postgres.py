@@ -111,10 +111,16 @@ class EmbeddedPostgres:
         self._make_cluster()
         found = self._postmaster()
         if found and found[1] == self.port:
-            self._wait_ready(None, deadline)
-            self._remember(found[0].pid)
-            return
-        if found:  # on another port: the settings changed
+            try:
+                self._wait_ready(None, deadline)
+            except EngineUnavailable:
+                if self.process() is not None:
+                    raise
+                # It was on its way out when it was found, as right after a kill -9: start another.
+            else:
+                self._remember(found[0].pid)
+                return
+        if found and found[1] != self.port:  # on another port: the settings changed
             self.stop()
         while True:
             self._clear_away()
