@@ -15,8 +15,7 @@ from uuid import UUID
 import dagster as dg
 
 from assets.partitions import TENANTS
-from pim_platform.catalog.checksum import Agreement, compare_engines
-from pim_platform.catalog.publisher import publish
+from pim_platform.catalog.checksum import Agreement, publish_and_compare
 from pim_platform.catalog.typed_relations import refresh_typed_relations, typed_rows
 from pim_platform.errors import EnginesDisagree
 from pim_platform.intake.jobs import get_job
@@ -145,10 +144,9 @@ def segmentation(
             with attempt(workspace, tenant.id, _named(import_run)) as (job, lease):
                 found = publish_job(workspace, job, lease)
         else:
-            publish(workspace.app, workspace.clickhouse, tenant.id)
-            found = compare_engines(workspace.app, workspace.clickhouse, tenant.id)
-    except EnginesDisagree:
-        found = compare_engines(workspace.app, workspace.clickhouse, tenant.id)
+            found = publish_and_compare(workspace.app, workspace.clickhouse, tenant.id)
+    except EnginesDisagree:  # the job has failed with the reason; the check shows the numbers
+        found = publish_and_compare(workspace.app, workspace.clickhouse, tenant.id)
     yield dg.MaterializeResult(
         metadata={
             "dagster/row_count": found.clickhouse_rows,

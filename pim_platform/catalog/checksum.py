@@ -11,6 +11,7 @@ from sqlalchemy import Engine, text
 from pim_platform.catalog.lock import lock_publisher
 from pim_platform.catalog.publisher import publish
 from pim_platform.errors import TenantBusy
+from pim_platform.storage.clickhouse import clickhouse_errors
 from pim_platform.storage.postgres import driver_connection, tenant_session
 
 #: How often a comparison is begun again because somebody committed meanwhile.
@@ -55,7 +56,8 @@ def compare_engines(engine: Engine, clickhouse: Client, tenant_id: UUID) -> Agre
     with tenant_session(engine, tenant_id) as session:
         lock_publisher(driver_connection(session), tenant_id)
         postgres = session.execute(text(_POSTGRES), {"tenant": tenant_id}).one()
-        other = clickhouse.query(_CLICKHOUSE, parameters={"tenant": str(tenant_id)}).result_rows[0]
+        with clickhouse_errors("comparing the engines"):
+            other = clickhouse.query(_CLICKHOUSE, parameters={"tenant": str(tenant_id)}).result_rows[0]
     return Agreement(int(postgres[0]), int(other[0]), int(postgres[1]), int(other[1]), settled=bool(postgres[2]))
 
 
