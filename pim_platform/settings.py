@@ -46,6 +46,9 @@ class Settings(BaseSettings):
 
     stage_batch_rows: int = Field(65_536, ge=100, description="Rows read, mapped and validated at a time.")
     hold_removed_share: float = Field(0.2, ge=0, le=1, description="Absent-row guard: above this share a job is held.")
+    change_retention_days: int = Field(
+        365, ge=1, description="Days the change log is kept: as long an import can be undone."
+    )
     lock_timeout_seconds: float = Field(5.0, gt=0, description="How long an API writer waits for a tenant's lock (D7).")
     lease_heartbeat_seconds: float = Field(5.0, gt=0, description="How often a running attempt renews its lease (D19).")
     lease_timeout_seconds: float = Field(

@@ -135,9 +135,9 @@ def _insert(incoming: Incoming) -> sql.Composed:
     return sql.SQL(
         """
         INSERT INTO pim.products (tenant_id, sku, sku_key, {given}, data, source, source_id, job_id, attempt,
-                                  source_row, row_hash, commit_seq)
+                                  source_row, row_hash, commit_seq, created_seq)
         SELECT %(tenant)s, s.sku, s.sku_key, {values}, {data}, %(source)s, %(source_id)s, %(job_id)s, %(attempt)s,
-               s."row", s.row_hash, %(seq)s
+               s."row", s.row_hash, %(seq)s, %(seq)s
         FROM {plan} s
         WHERE s.action = 'create' AND s.ctid >= %(first)s::tid AND s.ctid < %(last)s::tid
         """

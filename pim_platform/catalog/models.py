@@ -89,6 +89,7 @@ class Product(Base):
     ai_readability_score: Mapped[float | None] = mapped_column(REAL)
     version: Mapped[int] = mapped_column(server_default=text("1"))
     commit_seq: Mapped[int] = mapped_column(BigInteger)
+    created_seq: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
@@ -98,7 +99,7 @@ class ProductChange(Base):
 
     __tablename__ = "product_changes"
     __table_args__ = (
-        CheckConstraint("action IN ('update', 'delete')", name="action"),
+        CheckConstraint("action IN ('create', 'update', 'delete')", name="action"),
         Index("ix_product_changes_tenant_id_product_id", "tenant_id", "product_id", "commit_seq"),
         {"postgresql_partition_by": "RANGE (changed_at)"},
     )

@@ -79,12 +79,20 @@ class Upload(Base):
 
 
 class ImportJob(Base):
-    """One import of one file: its state, proposal, confirmed mapping, lease, progress and ledger."""
+    """One import of one file: its state, proposal, confirmed mapping, lease, progress and ledger.
+
+    An undo and a bulk delete are jobs too (``kind``), without a file; they are done in the transaction that makes
+    them.
+    """
 
     __tablename__ = "import_jobs"
     __table_args__ = (
         CheckConstraint("origin IN ('cli', 'api', 'ui', 'inbox')", name="origin"),
         CheckConstraint(f"state IN ({_STATES})", name="state"),
+        CheckConstraint("kind IN ('file', 'undo', 'delete')", name="kind"),
+        CheckConstraint("absent_rows IN ('keep', 'deactivate', 'delete')", name="absent_rows"),
+        CheckConstraint("kind <> 'file' OR upload_id IS NOT NULL", name="file_has_upload"),
+        CheckConstraint("kind <> 'undo' OR undoes_job_id IS NOT NULL", name="undo_names_its_job"),
         CheckConstraint(
             "state <> 'done' OR (rows_read IS NOT NULL AND rows_read = rows_created + rows_updated + rows_unchanged"
             " + rows_rejected + rows_superseded + rows_merged)",
@@ -103,6 +111,13 @@ class ImportJob(Base):
             postgresql_where=text("state IN ('pending', 'confirmed', 'staging', 'importing')"),
         ),
         Index(
+            "ix_import_jobs_full_feed",
+            "tenant_id",
+            "source_id",
+            "finished_at",
+            postgresql_where=text("full_feed AND state = 'done'"),
+        ),
+        Index(
             "uq_import_jobs_idempotency_key",
             "tenant_id",
             "idempotency_key",
@@ -114,7 +129,10 @@ class ImportJob(Base):
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey(Tenant.id), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_UUID7)
     source_id: Mapped[UUID]
-    upload_id: Mapped[UUID]
+    kind: Mapped[str] = mapped_column(Text, server_default="file")
+    upload_id: Mapped[UUID | None]
+    undoes_job_id: Mapped[UUID | None]
+    undone_by_job_id: Mapped[UUID | None]
     filename: Mapped[str] = mapped_column(Text)
     format: Mapped[str] = mapped_column(Text)
     origin: Mapped[str] = mapped_column(Text)
@@ -126,6 +144,8 @@ class ImportJob(Base):
     attempt: Mapped[int] = mapped_column(server_default=text("0"))
     dry_run: Mapped[bool] = mapped_column(server_default=text("false"))
     full_feed: Mapped[bool] = mapped_column(server_default=text("false"))
+    absent_rows: Mapped[str | None] = mapped_column(Text)
+    hold_released: Mapped[bool] = mapped_column(server_default=text("false"))
     reject_policy: Mapped[str] = mapped_column(Text, server_default="skip")
     cancel_requested: Mapped[bool] = mapped_column(server_default=text("false"))
     dialect: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
