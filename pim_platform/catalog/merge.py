@@ -48,6 +48,7 @@ class Merged:
     superseded: int
     nameless: list[int]
     commit_seq: int | None
+    written: bool = True
 
     @property
     def loaded(self) -> int:
@@ -64,10 +65,12 @@ def merge(
     wait_seconds: float | None = None,
     dry_run: bool = False,
     on_progress: Callable[[str, int], None] | None = None,
+    on_plan: Callable[[psycopg.Connection[Any]], bool] | None = None,
 ) -> Merged:
     """Write ``incoming`` into the session's tenant, in the session's transaction.
 
     ``on_progress(stage, rows)`` is told while loading and writing; it must use another connection.
+    ``on_plan`` sees the finished ``plan`` (see :mod:`pim_platform.catalog.preview`) and says whether to write it.
     With ``dry_run`` nothing is written and no lock is taken. Raises TenantBusy after ``wait_seconds``.
     """
     tenant_id: UUID = session.info["tenant_id"]
@@ -81,12 +84,13 @@ def merge(
     nameless = nameless_rows(connection) if counts.nameless else []
     superseded -= len(nameless) - counts.nameless
     counts = replace(counts, nameless=len(nameless))
+    written = (on_plan is None or on_plan(connection)) and not dry_run
     commit_seq = None
-    if not dry_run and (counts.created or counts.updated):
+    if written and (counts.created or counts.updated):
         commit_seq = next_commit(connection, tenant_id)
         _write(connection, tenant_id, commit_seq, incoming, origin, counts, told)
     connection.execute(sql.SQL("DROP TABLE {}, doubled").format(PLAN))
-    return Merged(counts, superseded, nameless, commit_seq)
+    return Merged(counts, superseded, nameless, commit_seq, written)
 
 
 def _write(

@@ -40,7 +40,8 @@ def cancel_job(workspace: Workspace, tenant_id: UUID, job_id: UUID, actor: Actor
             )
         job.cancel_requested = True
         if job.state not in _RUNNING:
-            job.state, job.reason_code, job.reason = "cancelled", "cancelled", f"Cancelled by {actor.name}."
+            job.rest("cancelled")
+            job.reason_code, job.reason = "cancelled", f"Cancelled by {actor.name}."
             job.finished_at = func.clock_timestamp()
         record(session, actor, "import.cancelled", "import", str(job.id), state=job.state)
         session.flush()

@@ -72,9 +72,12 @@ def claim(workspace: Workspace, tenant_id: UUID, job_id: UUID) -> ImportJob:
                 )
         elif job.state != "confirmed":
             raise Conflict(f"The import is in state {job.state}.", fix="Only a confirmed one can run.", code="not_due")
-        if job.attempt >= settings.max_attempts:
-            job.state, job.reason_code = "failed", "too_many_attempts"
-            job.reason = f"{job.attempt} attempts did not come through. Last: {job.reason or 'the process died'}"
+        tried = job.attempt - job.first_attempt + 1
+        spent = tried >= settings.max_attempts
+        if spent:
+            job.reason_code = "too_many_attempts"
+            job.reason = f"{tried} attempts did not come through. Last: {job.reason or 'the process died'}"
+            job.rest("failed")
             job.finished_at = func.clock_timestamp()
         else:
             job.attempt += 1
@@ -84,7 +87,7 @@ def claim(workspace: Workspace, tenant_id: UUID, job_id: UUID) -> ImportJob:
             job.started_at = func.coalesce(ImportJob.started_at, func.clock_timestamp())
         session.flush()
         session.refresh(job)
-    if job.state == "failed":
+    if spent:
         raise Conflict(str(job.reason), fix="Upload the file again.", code="too_many_attempts")
     return job
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import (
@@ -81,7 +81,8 @@ class Upload(Base):
 class ImportJob(Base):
     """One import of one file: its state, proposal, confirmed mapping, lease, progress and ledger.
 
-    An undo and a bulk delete are jobs too (``kind``), without a file; they are done in the transaction that makes
+    It may run more than once (``task``): the import, the promotion of its dry run, corrected rejects; each merge is
+    an :class:`ImportAttempt`, and the ledger here is what became of all its records so far. An undo and a bulk delete are jobs too (``kind``), without a file; they are done in the transaction that makes
     them.
     """
 
@@ -89,6 +90,7 @@ class ImportJob(Base):
     __table_args__ = (
         CheckConstraint("origin IN ('cli', 'api', 'ui', 'inbox')", name="origin"),
         CheckConstraint(f"state IN ({_STATES})", name="state"),
+        CheckConstraint("task IN ('import', 'promote', 'rework')", name="task"),
         CheckConstraint("kind IN ('file', 'undo', 'delete')", name="kind"),
         CheckConstraint("absent_rows IN ('keep', 'deactivate', 'delete')", name="absent_rows"),
         CheckConstraint("kind <> 'file' OR upload_id IS NOT NULL", name="file_has_upload"),
@@ -168,6 +170,12 @@ class ImportJob(Base):
     rows_removed: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     reject_reasons: Mapped[dict[str, int]] = mapped_column(JSONB, server_default=text("'{}'"))
     progress: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
+    task: Mapped[str] = mapped_column(Text, server_default="import")
+    first_attempt: Mapped[int] = mapped_column(server_default=text("1"))
+    committed: Mapped[bool] = mapped_column(server_default=text("false"))
+    preview_attempt: Mapped[int | None]
+    preview_digest: Mapped[str | None] = mapped_column(Text)
+    rework: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     staged_attempt: Mapped[int | None]
     commit_seq: Mapped[int | None] = mapped_column(BigInteger)
     lease_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
@@ -179,8 +187,32 @@ class ImportJob(Base):
 
     @property
     def merged(self) -> bool:
-        """Whether its merge is committed: ledger and ``staged_attempt`` are written in the same transaction."""
-        return self.staged_attempt is not None and not self.dry_run
+        """Whether the merge of its present run is committed: the flag is set in the same transaction."""
+        return self.committed
+
+    @property
+    def only_compares(self) -> bool:
+        """Whether its present run stops after the comparison: a dry run that is not being promoted."""
+        return self.dry_run and self.task != "promote"
+
+    def begin(self, task: Literal["promote", "rework"]) -> None:
+        """Make the job due for another run of this kind; its attempts are counted anew."""
+        self.task, self.state, self.committed = task, "confirmed", False
+        self.first_attempt = self.attempt + 1
+        self.cancel_requested, self.reason_code, self.reason = False, None, None
+        self.finished_at, self.progress = None, {}
+
+    def rest(self, state: Literal["failed", "cancelled"]) -> None:
+        """End the present run without its merge: an import fails or is cancelled, a promotion that fails leaves the
+        dry run as it was, corrected rejects leave the import done."""
+        if not self.committed and self.task == "rework":
+            self.state = "done"
+        elif not self.committed and self.task == "promote" and state == "failed":
+            self.state = "staged"
+        else:
+            self.state = state
+            return
+        self.task, self.rework, self.cancel_requested, self.lease_owner = "import", None, False, None
 
     def ledger(self) -> dict[str, int] | None:
         """The row ledger (design D4) by its short names; None before the diff."""
@@ -195,6 +227,49 @@ class ImportJob(Base):
             "superseded": self.rows_superseded or 0,
             "merged": self.rows_merged or 0,
         }
+
+
+class ImportAttempt(Base):
+    """One merge of a job: the ledger of that merge alone, of the file it read."""
+
+    __tablename__ = "import_attempts"
+    __table_args__ = (
+        CheckConstraint("kind IN ('import', 'promote', 'rework')", name="kind"),
+        CheckConstraint(
+            "rows_read = rows_created + rows_updated + rows_unchanged + rows_rejected + rows_superseded + rows_merged",
+            name="ledger_balances",
+        ),
+        ForeignKeyConstraint(
+            ["tenant_id", "job_id"], [ImportJob.tenant_id, ImportJob.id], name="fk_import_attempts_tenant_id_job_id"
+        ),
+        ForeignKeyConstraint(
+            ["tenant_id", "upload_id"], [Upload.tenant_id, Upload.id], name="fk_import_attempts_tenant_id_upload_id"
+        ),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(Text)
+    upload_id: Mapped[UUID]
+    filename: Mapped[str] = mapped_column(Text)
+    actor: Mapped[str] = mapped_column(Text)
+    rows_read: Mapped[int] = mapped_column(BigInteger)
+    rows_created: Mapped[int] = mapped_column(BigInteger)
+    rows_updated: Mapped[int] = mapped_column(BigInteger)
+    rows_unchanged: Mapped[int] = mapped_column(BigInteger)
+    rows_rejected: Mapped[int] = mapped_column(BigInteger)
+    rows_superseded: Mapped[int] = mapped_column(BigInteger)
+    rows_merged: Mapped[int] = mapped_column(BigInteger)
+    rows_replaced: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    reject_reasons: Mapped[dict[str, int]] = mapped_column(JSONB, server_default=text("'{}'"))
+    commit_seq: Mapped[int | None] = mapped_column(BigInteger)
+    merged_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("clock_timestamp()"))
+
+    def ledger(self) -> dict[str, int]:
+        """The ledger of this merge (design D4) by its short names."""
+        names = ("read", "created", "updated", "unchanged", "rejected", "superseded", "merged")
+        return {name: getattr(self, f"rows_{name}") for name in names}
 
 
 class MappingTemplate(Base):
