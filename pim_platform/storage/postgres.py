@@ -53,11 +53,10 @@ def app_engine(settings: Settings) -> Engine:
 
 
 def dispose_engines() -> None:
-    """Close every pooled connection of this process (before its servers stop)."""
+    """Close every pooled connection of this process (before its servers stop); the engines stay usable."""
     with _guard:
         for engine in _engines.values():
             engine.dispose()
-        _engines.clear()
 
 
 @contextmanager
