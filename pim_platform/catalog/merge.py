@@ -16,6 +16,8 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.orm import Session
 
+from pim_platform.catalog.absent import Absent, FullFeed, drop_absent, find_absent, write_absent
+from pim_platform.catalog.deleting import Author
 from pim_platform.catalog.diff import PLAN, DiffCounts, diff, nameless_rows
 from pim_platform.catalog.incoming import COLUMNS, Incoming, load
 from pim_platform.catalog.lock import lock_catalogue, next_commit
@@ -49,6 +51,7 @@ class Merged:
     nameless: list[int]
     commit_seq: int | None
     written: bool = True
+    absent: Absent = Absent()
 
     @property
     def loaded(self) -> int:
@@ -64,6 +67,7 @@ def merge(
     *,
     wait_seconds: float | None = None,
     dry_run: bool = False,
+    full_feed: FullFeed | None = None,
     on_progress: Callable[[str, int], None] | None = None,
     on_plan: Callable[[psycopg.Connection[Any]], bool] | None = None,
 ) -> Merged:
@@ -71,7 +75,9 @@ def merge(
 
     ``on_progress(stage, rows)`` is told while loading and writing; it must use another connection.
     ``on_plan`` sees the finished ``plan`` (see :mod:`pim_platform.catalog.preview`) and says whether to write it.
-    With ``dry_run`` nothing is written and no lock is taken. Raises TenantBusy after ``wait_seconds``.
+    With ``dry_run`` nothing is written and no lock is taken. With ``full_feed`` its absent products are removed
+    too; where they are too many nothing is written and ``absent.held`` says so. Raises TenantBusy after
+    ``wait_seconds``.
     """
     tenant_id: UUID = session.info["tenant_id"]
     connection = driver_connection(session)
@@ -84,13 +90,19 @@ def merge(
     nameless = nameless_rows(connection) if counts.nameless else []
     superseded -= len(nameless) - counts.nameless
     counts = replace(counts, nameless=len(nameless))
-    written = (on_plan is None or on_plan(connection)) and not dry_run
+    absent = find_absent(connection, tenant_id, full_feed) if full_feed else Absent()
+    written = (on_plan is None or on_plan(connection)) and not dry_run and not absent.held
     commit_seq = None
-    if written and (counts.created or counts.updated):
+    if written and (counts.created or counts.updated or absent.rows):
         commit_seq = next_commit(connection, tenant_id)
         _write(connection, tenant_id, commit_seq, incoming, origin, counts, told)
+        if full_feed and absent.rows:
+            author = Author(origin.source, origin.actor, origin.job_id, origin.request_id)
+            write_absent(connection, tenant_id, commit_seq, full_feed, author)
+    if full_feed:
+        drop_absent(connection)
     connection.execute(sql.SQL("DROP TABLE {}, doubled").format(PLAN))
-    return Merged(counts, superseded, nameless, commit_seq, written)
+    return Merged(counts, superseded, nameless, commit_seq, written, absent)
 
 
 def _write(

@@ -39,10 +39,10 @@ def list_products(session: Session, *, cursor: str | None = None, limit: int = 5
         )
     query = select(Product).where(Product.tenant_id == session.info["tenant_id"]).order_by(Product.sku_key)
     if cursor is not None:
-        query = query.where(Product.sku_key > _decode(cursor))
+        query = query.where(Product.sku_key > decode_cursor(cursor))
     found = session.scalars(query.limit(limit + 1)).all()
     page = found[:limit]
-    return ProductPage(page, _encode(page[-1].sku_key) if len(found) > limit else None)
+    return ProductPage(page, encode_cursor(page[-1].sku_key) if len(found) > limit else None)
 
 
 def get_product(session: Session, product_id: UUID) -> Product:
@@ -64,11 +64,13 @@ def find_product(session: Session, sku: str) -> Product | None:
     )
 
 
-def _encode(key: str) -> str:
+def encode_cursor(key: str) -> str:
+    """The opaque cursor that stands for a key: the page after it begins there."""
     return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
 
 
-def _decode(cursor: str) -> str:
+def decode_cursor(cursor: str) -> str:
+    """The key a cursor stands for. Raises InvalidRequest for what is none."""
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         key = base64.b64decode(padded, altchars=b"-_", validate=True).decode()

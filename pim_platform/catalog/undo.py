@@ -1,0 +1,319 @@
+"""Undoing a commit of a tenant, field by field, without undoing what came after it (design D15).
+
+What happens is decided once, per product, in the temporary table ``undo_plan``; a preview reads it, an undo
+writes from it, so both say the same. ``outcome`` is one of
+
+* ``restore``   fields get back what they had; those that a later entry of the log names are conflicts and stay
+* ``remove``    the commit created the product and nobody touched it since
+* ``recreate``  the commit deleted the product; it comes back under its id
+* ``keep``      nothing can be taken back; ``reason`` says why:
+  ``changed_since``, ``deleted_since``, ``sku_taken`` (another product has the SKU), ``back_already``
+
+A later entry for a field is a conflict even where it came back to the same value: somebody wanted it so. An
+undo writes entries like any other commit, so it can be undone itself. Schema fields stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+import psycopg
+from psycopg import sql
+from sqlalchemy.orm import Session
+
+from pim_platform.catalog.deleting import Author, delete_rows, log_author, restored_columns
+from pim_platform.catalog.lock import lock_catalogue, next_commit
+from pim_platform.catalog.products import decode_cursor, encode_cursor
+from pim_platform.errors import InvalidRequest
+from pim_platform.storage.postgres import driver_connection
+
+Outcome = Literal["restore", "remove", "recreate", "keep"]
+Reason = Literal["changed_since", "deleted_since", "sku_taken", "back_already"]
+
+#: Products a page of a preview may hold.
+MAXIMUM_PAGE = 1000
+
+
+@dataclass(frozen=True)
+class UndoCounts:
+    """Products by what an undo does to them; ``conflicts`` are those of which something is kept."""
+
+    restored: int = 0
+    recreated: int = 0
+    removed: int = 0
+    kept: int = 0
+    conflicts: int = 0
+
+    def as_json(self) -> dict[str, int]:
+        """The counts by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Later:
+    """The commit that stands in the way of an undo."""
+
+    commit_seq: int
+    actor: str
+    source: str
+    job_id: UUID | None
+    at: datetime
+
+
+@dataclass(frozen=True)
+class FieldChange:
+    """One field, its value now and after the undo; None: no value."""
+
+    field: str
+    now: Any
+    becomes: Any
+
+
+@dataclass(frozen=True)
+class FieldConflict:
+    """One field that an undo leaves alone, and the commit that changed it last."""
+
+    field: str
+    later: Later | None
+
+
+@dataclass(frozen=True)
+class UndoItem:
+    """What an undo does to one product."""
+
+    product_id: UUID
+    sku: str
+    outcome: Outcome
+    reason: Reason | None
+    changes: list[FieldChange]
+    conflicts: list[FieldConflict]
+    later: Later | None
+    other_product_id: UUID | None
+
+
+@dataclass(frozen=True)
+class UndoPreview:
+    """What an undo would do: counts of all, and a page of products in key order."""
+
+    counts: UndoCounts
+    items: list[UndoItem]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True)
+class Undone:
+    """What an undo did; ``commit_seq`` is None where there was nothing to write."""
+
+    counts: UndoCounts
+    commit_seq: int | None
+
+
+def preview_undo(
+    session: Session,
+    commit_seq: int,
+    *,
+    only: Outcome | Literal["conflict"] | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> UndoPreview:
+    """What :func:`undo_commit` would do now to the session's tenant; writes nothing, takes no lock.
+
+    ``only`` shows products of one outcome, or those of which something is kept. Raises InvalidRequest.
+    """
+    if not 1 <= limit <= MAXIMUM_PAGE:
+        raise InvalidRequest(f"A page cannot hold {limit} products.", fix=f"Ask for 1 to {MAXIMUM_PAGE}.")
+    tenant_id: UUID = session.info["tenant_id"]
+    connection = driver_connection(session)
+    after = decode_cursor(cursor) if cursor is not None else ""
+    _plan(connection, tenant_id, commit_seq)
+    counts = _counts(connection)
+    rows = connection.execute(_PAGE, {"tenant": tenant_id, "only": only, "after": after, "limit": limit + 1}).fetchall()
+    page = rows[:limit]
+    seqs = {int(seq) for row in page for seq in (row[7], *(row[6] or {}).values()) if seq is not None}
+    later = _later(connection, tenant_id, seqs)
+    _drop(connection)
+    items = [_item(row, later) for row in page]
+    return UndoPreview(counts, items, encode_cursor(page[-1][0]) if len(rows) > limit else None)
+
+
+def undo_commit(session: Session, commit_seq: int, author: Author, *, wait_seconds: float | None = None) -> Undone:
+    """Take back what a commit of the session's tenant did, in the session's transaction.
+
+    Raises TenantBusy after ``wait_seconds`` (None waits for ever).
+    """
+    tenant_id: UUID = session.info["tenant_id"]
+    connection = driver_connection(session)
+    lock_catalogue(connection, tenant_id, wait_seconds=wait_seconds)
+    _plan(connection, tenant_id, commit_seq)
+    counts = _counts(connection)
+    seq = None
+    if counts.restored or counts.recreated or counts.removed:
+        seq = next_commit(connection, tenant_id)
+        names = {"tenant": sql.Literal(tenant_id), "seq": sql.Literal(seq), **log_author(author)}
+        if counts.restored:
+            connection.execute(_RESTORE.format(**names))
+        if counts.removed:
+            removed = sql.SQL("p.id IN (SELECT product_id FROM undo_plan WHERE outcome = 'remove')")
+            delete_rows(connection, tenant_id, seq, removed, author)
+        if counts.recreated:
+            columns, record = restored_columns("r")
+            connection.execute(_RECREATE.format(columns=columns, record=record, **names))
+    _drop(connection)
+    return Undone(counts, seq)
+
+
+# Later entries by product and key; '' stands for the product as a whole, which no field is called.
+_TOUCHED = sql.SQL("""
+CREATE TEMP TABLE undo_later ON COMMIT DROP AS
+SELECT c.product_id, array_agg(DISTINCT k.key) AS keys,
+       jsonb_object_agg(k.key, c.commit_seq ORDER BY c.commit_seq) AS touched
+FROM pim.product_changes c
+CROSS JOIN LATERAL (
+  SELECT '' AS key WHERE c.action <> 'update'
+  UNION ALL SELECT jsonb_object_keys(c.old || c.new) WHERE c.action = 'update') k
+WHERE c.tenant_id = {tenant} AND c.commit_seq > {seq}
+  AND EXISTS (SELECT FROM pim.product_changes e
+              WHERE e.tenant_id = {tenant} AND e.commit_seq = {seq} AND e.product_id = c.product_id)
+GROUP BY c.product_id
+""")
+
+# A created product is untouched where its last commit is still the one that created it: every writer moves that.
+_DECIDE = sql.SQL("""
+CREATE TEMP TABLE undo_plan ON COMMIT DROP AS
+WITH entries AS (
+  SELECT c.product_id, c.sku_key, c.action, c.version, c.old, c.new FROM pim.product_changes c
+  WHERE c.tenant_id = {tenant} AND c.commit_seq = {seq}
+  UNION ALL
+  SELECT p.id, p.sku_key, 'create', p.version, '{{}}', '{{}}' FROM pim.products p
+  WHERE p.tenant_id = {tenant} AND p.commit_seq >= {seq} AND p.created_seq = {seq}),
+met AS (
+  SELECT e.product_id, e.sku_key, e.action, coalesce(p.version, e.version) AS version, p.id IS NOT NULL AS live,
+         CASE WHEN l.product_id IS NULL THEN e.old WHEN l.touched ? '' AND e.action = 'update' THEN '{{}}'
+              WHEN e.action = 'update' THEN e.old - l.keys ELSE e.old END AS old,
+         CASE WHEN l.product_id IS NULL THEN e.new WHEN l.touched ? '' THEN '{{}}' ELSE e.new - l.keys END AS new,
+         CASE WHEN l.product_id IS NOT NULL AND e.action = 'update' THEN (
+           SELECT jsonb_object_agg(k, coalesce(l.touched -> k, l.touched -> ''))
+           FROM jsonb_object_keys(e.old || e.new) k WHERE l.touched ?| ARRAY[k, '']) END AS conflicts,
+         p.commit_seq AS product_seq, coalesce(l.touched ? '', false) AS replaced,
+         coalesce((l.touched -> '')::bigint, nullif(p.commit_seq, {seq})) AS later_seq
+  FROM entries e
+  LEFT JOIN pim.products p ON p.tenant_id = {tenant} AND p.id = e.product_id
+  LEFT JOIN undo_later l ON l.product_id = e.product_id
+  WHERE e.action <> 'create' OR p.id IS NOT NULL)
+SELECT product_id, sku_key, version, old, new, conflicts, later_seq, NULL::uuid AS other_id,
+       CASE action WHEN 'update' THEN CASE WHEN live AND (old <> '{{}}' OR new <> '{{}}') THEN 'restore' ELSE 'keep' END
+                   WHEN 'create' THEN CASE WHEN product_seq = {seq} THEN 'remove' ELSE 'keep' END
+                   ELSE CASE WHEN live OR replaced THEN 'keep' ELSE 'recreate' END END AS outcome,
+       CASE WHEN action = 'delete' AND live THEN 'back_already'
+            WHEN action = 'delete' AND replaced THEN 'deleted_since'
+            WHEN action = 'update' AND NOT live THEN 'deleted_since'
+            WHEN action = 'update' AND old = '{{}}' AND new = '{{}}' THEN 'changed_since'
+            WHEN action = 'create' AND product_seq <> {seq} THEN 'changed_since' END AS reason
+FROM met
+""")
+
+_TAKEN = sql.SQL("""
+UPDATE undo_plan u SET outcome = 'keep', reason = 'sku_taken', other_id = p.id
+FROM pim.products p
+WHERE u.outcome = 'recreate' AND p.tenant_id = {tenant} AND p.sku_key = u.sku_key
+""")
+
+# The value of an untouched field is what the commit wrote, so the entry of an undo is the commit's, turned round.
+_RESTORE = sql.SQL("""
+WITH logged AS (
+  INSERT INTO pim.product_changes (tenant_id, commit_seq, product_id, changed_at, action, sku_key, version,
+                                   actor, job_id, request_id, source, old, new)
+  SELECT {tenant}, {seq}, u.product_id, now(), 'update', u.sku_key, u.version + 1, {actor}, {job}::uuid, {request},
+         {source}, u.new, u.old
+  FROM undo_plan u WHERE u.outcome = 'restore')
+UPDATE pim.products p
+SET name = coalesce(u.old ->> 'name', p.name), active = coalesce((u.old -> 'active')::boolean, p.active),
+    kind = coalesce(u.old ->> 'kind', p.kind),
+    variant_group = CASE WHEN u.old ? 'variant_group' OR u.new ? 'variant_group' THEN u.old ->> 'variant_group'
+                         ELSE p.variant_group END,
+    data = CASE WHEN (u.new || u.old) = u.old THEN p.data
+                ELSE p.data - ARRAY(SELECT jsonb_object_keys(u.new)) END
+           || (u.old - '{{name,active,kind,variant_group}}'::text[]),
+    job_id = {job}::uuid, attempt = NULL, source_row = NULL, row_hash = NULL, version = p.version + 1,
+    commit_seq = {seq}, updated_at = now()
+FROM undo_plan u
+WHERE u.outcome = 'restore' AND p.tenant_id = {tenant} AND p.id = u.product_id
+""")
+
+_RECREATE = sql.SQL("""
+WITH logged AS (
+  INSERT INTO pim.product_changes (tenant_id, commit_seq, product_id, changed_at, action, sku_key, version,
+                                   actor, job_id, request_id, source, old, new)
+  SELECT {tenant}, {seq}, u.product_id, now(), 'create', u.sku_key, u.version + 1, {actor}, {job}::uuid, {request},
+         {source}, '{{}}', '{{}}'
+  FROM undo_plan u WHERE u.outcome = 'recreate')
+INSERT INTO pim.products (tenant_id, id, sku_key, version, commit_seq, {columns})
+SELECT {tenant}, u.product_id, u.sku_key, u.version + 1, {seq}, {columns}
+FROM undo_plan u CROSS JOIN LATERAL jsonb_to_record(u.old) {record}
+WHERE u.outcome = 'recreate'
+""")
+
+_PAGE = """
+SELECT u.sku_key, u.product_id, coalesce(p.sku, u.old ->> 'sku', u.sku_key), u.outcome, u.reason,
+       CASE WHEN u.outcome = 'restore' THEN jsonb_build_array(u.new, u.old) END, u.conflicts, u.later_seq, u.other_id
+FROM undo_plan u LEFT JOIN pim.products p ON p.tenant_id = %(tenant)s AND p.id = u.product_id
+WHERE u.sku_key > %(after)s
+  AND CASE coalesce(%(only)s, '') WHEN '' THEN true WHEN 'conflict' THEN u.outcome = 'keep' OR u.conflicts IS NOT NULL
+           ELSE u.outcome = %(only)s END
+ORDER BY u.sku_key LIMIT %(limit)s
+"""
+
+
+def _plan(connection: psycopg.Connection[Any], tenant_id: UUID, commit_seq: int) -> None:
+    names = {"tenant": sql.Literal(tenant_id), "seq": sql.Literal(commit_seq)}
+    connection.execute(_TOUCHED.format(**names))
+    connection.execute("ANALYZE undo_later")
+    connection.execute(_DECIDE.format(**names))
+    connection.execute("ANALYZE undo_plan (product_id, sku_key, outcome)")
+    connection.execute(_TAKEN.format(**names))
+
+
+def _drop(connection: psycopg.Connection[Any]) -> None:
+    connection.execute("DROP TABLE undo_plan, undo_later")
+
+
+def _counts(connection: psycopg.Connection[Any]) -> UndoCounts:
+    row = connection.execute(
+        "SELECT count(*) FILTER (WHERE outcome = 'restore'), count(*) FILTER (WHERE outcome = 'recreate'), "
+        "count(*) FILTER (WHERE outcome = 'remove'), count(*) FILTER (WHERE outcome = 'keep'), "
+        "count(*) FILTER (WHERE outcome = 'keep' OR conflicts IS NOT NULL) FROM undo_plan"
+    ).fetchone()
+    assert row is not None
+    return UndoCounts(*map(int, row))
+
+
+def _later(connection: psycopg.Connection[Any], tenant_id: UUID, seqs: set[int]) -> dict[int, Later]:
+    """Who made each commit: a commit has one author, so any of its entries tells."""
+    rows = connection.execute(
+        """
+        SELECT s.seq, c.actor, c.source, c.job_id, c.changed_at
+        FROM unnest(%(seqs)s::bigint[]) AS s (seq)
+        CROSS JOIN LATERAL (SELECT * FROM pim.product_changes c
+                            WHERE c.tenant_id = %(tenant)s AND c.commit_seq = s.seq LIMIT 1) c
+        """,
+        {"tenant": tenant_id, "seqs": sorted(seqs)},
+    ).fetchall()
+    return {int(row[0]): Later(*row) for row in rows}
+
+
+def _item(row: tuple[Any, ...], later: dict[int, Later]) -> UndoItem:
+    _, product_id, sku, outcome, reason, values, conflicts, later_seq, other = row
+    now, becomes = values or ({}, {})
+    return UndoItem(
+        product_id=product_id,
+        sku=sku,
+        outcome=outcome,
+        reason=reason,
+        changes=[FieldChange(name, now.get(name), becomes.get(name)) for name in sorted({*now, *becomes})],
+        conflicts=[FieldConflict(name, later.get(int(seq))) for name, seq in sorted((conflicts or {}).items())],
+        later=later.get(int(later_seq)) if outcome == "keep" and later_seq is not None else None,
+        other_product_id=other,
+    )
