@@ -237,7 +237,10 @@ def _histogram(files: Sequence[Path], field: str) -> dict[str, Any] | None:
     def part(column: str, name: str) -> pl.Expr:
         return pl.col(column).str.json_path_match(f"$.{name}")
 
-    old, new = part("old", "amount").cast(pl.Float64, strict=False), part("new", "amount").cast(pl.Float64, strict=False)
+    old, new = (
+        part("old", "amount").cast(pl.Float64, strict=False),
+        part("new", "amount").cast(pl.Float64, strict=False),
+    )
     bucket = pl.sum_horizontal((pl.col("percent") >= step).cast(pl.Int64) for step in PRICE_STEPS)
     found = (
         pl.scan_parquet(list(files))
@@ -293,9 +296,7 @@ def csv_pieces(
                     yield lines.write_csv(include_header=False).encode()
 
 
-def _filtered(
-    lines: pl.LazyFrame, action: str | None, field: str | None, sku_key: str | None
-) -> pl.LazyFrame:
+def _filtered(lines: pl.LazyFrame, action: str | None, field: str | None, sku_key: str | None) -> pl.LazyFrame:
     if action is not None:
         lines = lines.filter(pl.col("action") == action)
     if field is not None:
