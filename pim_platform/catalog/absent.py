@@ -47,6 +47,10 @@ class Absent:
     held: bool = False
 
 
+#: What a merge without a full feed finds.
+NONE_ABSENT = Absent()
+
+
 def find_absent(connection: psycopg.Connection[Any], tenant_id: UUID, feed: FullFeed) -> Absent:
     """Fill the temporary table ``absent``; ``plan`` holds the rows that are there (see :mod:`..catalog.diff`)."""
     connection.execute('CREATE TEMP TABLE last_feed (sku_key text COLLATE "C") ON COMMIT DROP')

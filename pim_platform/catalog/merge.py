@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.orm import Session
 
-from pim_platform.catalog.absent import Absent, FullFeed, drop_absent, find_absent, write_absent
+from pim_platform.catalog.absent import NONE_ABSENT, Absent, FullFeed, drop_absent, find_absent, write_absent
 from pim_platform.catalog.deleting import Author
 from pim_platform.catalog.diff import PLAN, DiffCounts, diff, nameless_rows
 from pim_platform.catalog.incoming import COLUMNS, Incoming, load
@@ -51,7 +51,7 @@ class Merged:
     nameless: list[int]
     commit_seq: int | None
     written: bool = True
-    absent: Absent = Absent()
+    absent: Absent = NONE_ABSENT
 
     @property
     def loaded(self) -> int:
@@ -90,7 +90,7 @@ def merge(
     nameless = nameless_rows(connection) if counts.nameless else []
     superseded -= len(nameless) - counts.nameless
     counts = replace(counts, nameless=len(nameless))
-    absent = find_absent(connection, tenant_id, full_feed) if full_feed else Absent()
+    absent = find_absent(connection, tenant_id, full_feed) if full_feed else NONE_ABSENT
     written = (on_plan is None or on_plan(connection)) and not dry_run and not absent.held
     commit_seq = None
     if written and (counts.created or counts.updated or absent.rows):

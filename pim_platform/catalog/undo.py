@@ -1,11 +1,11 @@
-"""Undoing a commit of a tenant, field by field, without undoing what came after it (design D15).
+"""Undoing the commits of an import, field by field, without undoing what came after it (design D15).
 
 What happens is decided once, per product, in the temporary table ``undo_plan``; a preview reads it, an undo
 writes from it, so both say the same. ``outcome`` is one of
 
 * ``restore``   fields get back what they had; those that a later entry of the log names are conflicts and stay
-* ``remove``    the commit created the product and nobody touched it since
-* ``recreate``  the commit deleted the product; it comes back under its id
+* ``remove``    a commit of the import created the product and nobody touched it since
+* ``recreate``  the import deleted the product; it comes back under its id
 * ``keep``      nothing can be taken back; ``reason`` says why:
   ``changed_since``, ``deleted_since``, ``sku_taken`` (another product has the SKU), ``back_already``
 
@@ -15,6 +15,7 @@ undo writes entries like any other commit, so it can be undone itself. Schema fi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -113,13 +114,13 @@ class Undone:
 
 def preview_undo(
     session: Session,
-    commit_seq: int,
+    commits: Sequence[int],
     *,
     only: Outcome | Literal["conflict"] | None = None,
     cursor: str | None = None,
     limit: int = 50,
 ) -> UndoPreview:
-    """What :func:`undo_commit` would do now to the session's tenant; writes nothing, takes no lock.
+    """What :func:`undo_commits` would do now to the session's tenant; writes nothing, takes no lock.
 
     ``only`` shows products of one outcome, or those of which something is kept. Raises InvalidRequest.
     """
@@ -128,7 +129,7 @@ def preview_undo(
     tenant_id: UUID = session.info["tenant_id"]
     connection = driver_connection(session)
     after = decode_cursor(cursor) if cursor is not None else ""
-    _plan(connection, tenant_id, commit_seq)
+    _plan(connection, tenant_id, commits)
     counts = _counts(connection)
     rows = connection.execute(_PAGE, {"tenant": tenant_id, "only": only, "after": after, "limit": limit + 1}).fetchall()
     page = rows[:limit]
@@ -139,15 +140,17 @@ def preview_undo(
     return UndoPreview(counts, items, encode_cursor(page[-1][0]) if len(rows) > limit else None)
 
 
-def undo_commit(session: Session, commit_seq: int, author: Author, *, wait_seconds: float | None = None) -> Undone:
-    """Take back what a commit of the session's tenant did, in the session's transaction.
+def undo_commits(
+    session: Session, commits: Sequence[int], author: Author, *, wait_seconds: float | None = None
+) -> Undone:
+    """Take back what the commits of one import did to the session's tenant, in the session's transaction.
 
     Raises TenantBusy after ``wait_seconds`` (None waits for ever).
     """
     tenant_id: UUID = session.info["tenant_id"]
     connection = driver_connection(session)
     lock_catalogue(connection, tenant_id, wait_seconds=wait_seconds)
-    _plan(connection, tenant_id, commit_seq)
+    _plan(connection, tenant_id, commits)
     counts = _counts(connection)
     seq = None
     if counts.restored or counts.recreated or counts.removed:
@@ -174,44 +177,78 @@ FROM pim.product_changes c
 CROSS JOIN LATERAL (
   SELECT '' AS key WHERE c.action <> 'update'
   UNION ALL SELECT jsonb_object_keys(c.old || c.new) WHERE c.action = 'update') k
-WHERE c.tenant_id = {tenant} AND c.commit_seq > {seq}
-  AND EXISTS (SELECT FROM pim.product_changes e
-              WHERE e.tenant_id = {tenant} AND e.commit_seq = {seq} AND e.product_id = c.product_id)
+WHERE c.tenant_id = {tenant} AND c.commit_seq > {first} AND c.commit_seq <> ALL ({seqs})
+  AND c.product_id IN (
+    SELECT e.product_id FROM pim.product_changes e WHERE e.tenant_id = {tenant} AND e.commit_seq = ANY ({seqs})
+    UNION ALL SELECT p.id FROM pim.products p
+    WHERE p.tenant_id = {tenant} AND p.commit_seq > {first} AND p.created_seq = ANY ({seqs}))
 GROUP BY c.product_id
 """)
 
-# A created product is untouched where its last commit is still the one that created it: every writer moves that.
+_ENTRIES = sql.SQL("""
+SELECT c.product_id, c.sku_key, c.action, c.version, c.old, c.new FROM pim.product_changes c
+WHERE c.tenant_id = {tenant} AND c.commit_seq = ANY ({seqs})
+""")
+
+# Several commits of one import: its file, and rejects that were corrected later. Per field the first old value and
+# the last new one count; a product that one of them created is removed as a whole.
+_FOLDED = sql.SQL("""
+SELECT c.product_id, max(c.sku_key),
+       CASE WHEN bool_or(c.action = 'delete') THEN 'delete' WHEN bool_or(c.action = 'create') THEN 'create'
+            ELSE 'update' END,
+       max(c.version),
+       CASE WHEN bool_or(c.action = 'delete') THEN (array_agg(c.old) FILTER (WHERE c.action = 'delete'))[1]
+            ELSE coalesce((array_agg(f.old))[1], '{{}}') END,
+       coalesce((array_agg(f.new))[1], '{{}}')
+FROM pim.product_changes c
+LEFT JOIN (
+  SELECT product_id, jsonb_object_agg(key, old) FILTER (WHERE old IS NOT NULL) AS old,
+         jsonb_object_agg(key, new) FILTER (WHERE new IS NOT NULL) AS new
+  FROM (SELECT u.product_id, k.key, (array_agg(u.old -> k.key ORDER BY u.commit_seq))[1] AS old,
+               (array_agg(u.new -> k.key ORDER BY u.commit_seq DESC))[1] AS new
+        FROM pim.product_changes u CROSS JOIN LATERAL jsonb_object_keys(u.old || u.new) AS k (key)
+        WHERE u.tenant_id = {tenant} AND u.commit_seq = ANY ({seqs}) AND u.action = 'update'
+        GROUP BY u.product_id, k.key) fields
+  WHERE old IS DISTINCT FROM new
+  GROUP BY product_id) f ON f.product_id = c.product_id
+WHERE c.tenant_id = {tenant} AND c.commit_seq = ANY ({seqs})
+  AND NOT EXISTS (SELECT FROM pim.products p
+                  WHERE p.tenant_id = {tenant} AND p.id = c.product_id AND p.created_seq = ANY ({seqs}))
+GROUP BY c.product_id
+""")
+
+# Every writer moves a product's commit number, so one of the undone commits there says that nobody came after.
 _DECIDE = sql.SQL("""
 CREATE TEMP TABLE undo_plan ON COMMIT DROP AS
-WITH entries AS (
-  SELECT c.product_id, c.sku_key, c.action, c.version, c.old, c.new FROM pim.product_changes c
-  WHERE c.tenant_id = {tenant} AND c.commit_seq = {seq}
+WITH entries (product_id, sku_key, action, version, old, new) AS (
+  {entries}
   UNION ALL
   SELECT p.id, p.sku_key, 'create', p.version, '{{}}', '{{}}' FROM pim.products p
-  WHERE p.tenant_id = {tenant} AND p.commit_seq >= {seq} AND p.created_seq = {seq}),
+  WHERE p.tenant_id = {tenant} AND p.commit_seq >= {first} AND p.created_seq = ANY ({seqs})),
 met AS (
   SELECT e.product_id, e.sku_key, e.action, coalesce(p.version, e.version) AS version, p.id IS NOT NULL AS live,
-         CASE WHEN l.product_id IS NULL THEN e.old WHEN l.touched ? '' AND e.action = 'update' THEN '{{}}'
-              WHEN e.action = 'update' THEN e.old - l.keys ELSE e.old END AS old,
-         CASE WHEN l.product_id IS NULL THEN e.new WHEN l.touched ? '' THEN '{{}}' ELSE e.new - l.keys END AS new,
+         CASE WHEN l.product_id IS NULL OR e.action <> 'update' THEN e.old WHEN l.touched ? '' THEN '{{}}'
+              ELSE e.old - l.keys END AS old,
+         CASE WHEN l.product_id IS NULL OR e.action <> 'update' THEN e.new WHEN l.touched ? '' THEN '{{}}'
+              ELSE e.new - l.keys END AS new,
          CASE WHEN l.product_id IS NOT NULL AND e.action = 'update' THEN (
            SELECT jsonb_object_agg(k, coalesce(l.touched -> k, l.touched -> ''))
            FROM jsonb_object_keys(e.old || e.new) k WHERE l.touched ?| ARRAY[k, '']) END AS conflicts,
-         p.commit_seq AS product_seq, coalesce(l.touched ? '', false) AS replaced,
-         coalesce((l.touched -> '')::bigint, nullif(p.commit_seq, {seq})) AS later_seq
+         l.product_id IS NULL AND p.commit_seq = ANY ({seqs}) AS untouched, coalesce(l.touched ? '', false) AS replaced,
+         coalesce((l.touched -> '')::bigint, nullif(p.commit_seq, {first})) AS later_seq
   FROM entries e
   LEFT JOIN pim.products p ON p.tenant_id = {tenant} AND p.id = e.product_id
   LEFT JOIN undo_later l ON l.product_id = e.product_id
   WHERE e.action <> 'create' OR p.id IS NOT NULL)
 SELECT product_id, sku_key, version, old, new, conflicts, later_seq, NULL::uuid AS other_id,
        CASE action WHEN 'update' THEN CASE WHEN live AND (old <> '{{}}' OR new <> '{{}}') THEN 'restore' ELSE 'keep' END
-                   WHEN 'create' THEN CASE WHEN product_seq = {seq} THEN 'remove' ELSE 'keep' END
+                   WHEN 'create' THEN CASE WHEN untouched THEN 'remove' ELSE 'keep' END
                    ELSE CASE WHEN live OR replaced THEN 'keep' ELSE 'recreate' END END AS outcome,
        CASE WHEN action = 'delete' AND live THEN 'back_already'
             WHEN action = 'delete' AND replaced THEN 'deleted_since'
             WHEN action = 'update' AND NOT live THEN 'deleted_since'
             WHEN action = 'update' AND old = '{{}}' AND new = '{{}}' THEN 'changed_since'
-            WHEN action = 'create' AND product_seq <> {seq} THEN 'changed_since' END AS reason
+            WHEN action = 'create' AND NOT untouched THEN 'changed_since' END AS reason
 FROM met
 """)
 
@@ -219,6 +256,7 @@ _TAKEN = sql.SQL("""
 UPDATE undo_plan u SET outcome = 'keep', reason = 'sku_taken', other_id = p.id
 FROM pim.products p
 WHERE u.outcome = 'recreate' AND p.tenant_id = {tenant} AND p.sku_key = u.sku_key
+  AND NOT EXISTS (SELECT FROM undo_plan r WHERE r.product_id = p.id AND r.outcome = 'remove')
 """)
 
 # The value of an untouched field is what the commit wrote, so the entry of an undo is the commit's, turned round.
@@ -267,11 +305,16 @@ ORDER BY u.sku_key LIMIT %(limit)s
 """
 
 
-def _plan(connection: psycopg.Connection[Any], tenant_id: UUID, commit_seq: int) -> None:
-    names = {"tenant": sql.Literal(tenant_id), "seq": sql.Literal(commit_seq)}
+def _plan(connection: psycopg.Connection[Any], tenant_id: UUID, commits: Sequence[int]) -> None:
+    names: dict[str, sql.Composable] = {
+        "tenant": sql.Literal(tenant_id),
+        "first": sql.Literal(min(commits, default=0)),
+        "seqs": sql.SQL("{}::bigint[]").format(sql.Literal(list(commits))),
+    }
     connection.execute(_TOUCHED.format(**names))
     connection.execute("ANALYZE undo_later")
-    connection.execute(_DECIDE.format(**names))
+    entries = (_FOLDED if len(commits) > 1 else _ENTRIES).format(**names)
+    connection.execute(_DECIDE.format(entries=entries, **names))
     connection.execute("ANALYZE undo_plan (product_id, sku_key, outcome)")
     connection.execute(_TAKEN.format(**names))
 
