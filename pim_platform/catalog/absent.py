@@ -46,6 +46,11 @@ class Absent:
     of: int = 0
     held: bool = False
 
+    @property
+    def share(self) -> float:
+        """Absent products as a share of the last feed's, 0 to 1."""
+        return self.rows / self.of if self.of else 0.0
+
 
 #: What a merge without a full feed finds.
 NONE_ABSENT = Absent()
