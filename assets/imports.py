@@ -20,8 +20,9 @@ from pim_platform.catalog.typed_relations import refresh_typed_relations, typed_
 from pim_platform.errors import EnginesDisagree
 from pim_platform.intake.jobs import get_job
 from pim_platform.intake.lease import claim
+from pim_platform.intake.manifests import read_manifest
 from pim_platform.intake.models import ImportJob
-from pim_platform.intake.running import attempt, finish_job, merge_job, publish_job, read_manifest, stage_job
+from pim_platform.intake.running import attempt, finish_job, merge_job, publish_job, stage_job
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy.tenants import TenantInfo, find_tenant

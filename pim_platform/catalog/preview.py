@@ -9,7 +9,8 @@ is over the ordered lines: equal digests mean that a merge writes the very same 
 ``row``         Int64    record number in the file
 ``sku``         String   as the file writes it
 ``product_id``  String   null where the product is created
-``action``      String   ``create``, ``update``, ``reject`` (a new SKU without a name)
+``action``      String   ``create``, ``update``, ``reject`` (a new SKU without a name); ``deactivate`` and
+                         ``delete`` for what a full feed holds no more: they come last, without a ``row``
 ``field``       String   a product column or schema field; ``name`` for a reject
 ``old, new``    String   JSON text; null where there is no value
 ==============  =======  ==================================================================
@@ -36,7 +37,7 @@ from pim_platform.catalog.identity import sku_key_expr
 from pim_platform.catalog.incoming import COLUMNS, Incoming
 from pim_platform.catalog.schema import ProductSchema
 
-Action = Literal["create", "update", "reject"]
+Action = Literal["create", "update", "reject", "deactivate", "delete"]
 
 #: Lines of one file, and of one piece on the way into it.
 _FILE_LINES, _PIECE_LINES = 1_000_000, 32_768
@@ -85,16 +86,19 @@ def write_preview(
     incoming: Incoming,
     folder: Path,
     on_lines: Callable[[int], None] | None = None,
+    *,
+    absent: Literal["deactivate", "delete"] | None = None,
 ) -> Preview:
     """Write the lines of the transaction's ``plan`` to ``folder`` as ``diff-00000.parquet`` ...
 
     The catalogue must not change between the diff and this: the caller holds the tenant's lock, or reads a snapshot.
-    ``on_lines`` is told the number of lines so far.
+    ``on_lines`` is told the number of lines so far; ``absent`` is what happens to the products of the temporary table
+    of that name (see :mod:`pim_platform.catalog.absent`).
     """
     hasher = hashlib.sha256()
     lines = 0
     writer = _Writer(folder)
-    with writer, connection.cursor() as cursor, cursor.copy(_statement(tenant_id, incoming)) as copy:
+    with writer, connection.cursor() as cursor, cursor.copy(_statement(tenant_id, incoming, absent)) as copy:
         blocks = iter(copy)
         # One block is one line: joined by the thousand, no line is touched by itself.
         while piece := b"".join(islice(blocks, _PIECE_LINES)):
@@ -139,9 +143,9 @@ class _Writer:
         self.close()
 
 
-def _statement(tenant_id: UUID, incoming: Incoming) -> sql.Composed:
+def _statement(tenant_id: UUID, incoming: Incoming, absent: str | None) -> sql.Composed:
     given = [column for column in incoming.columns if column.kind == "column"]
-    values = [
+    values: list[sql.Composable] = [
         sql.SQL("({n}, {name}, to_jsonb(p.{c}), to_jsonb(coalesce(s.{staged}, p.{c}{default})))").format(
             n=sql.Literal(n),
             name=sql.Literal(column.name),
@@ -157,7 +161,7 @@ def _statement(tenant_id: UUID, incoming: Incoming) -> sql.Composed:
         )
         for n, column in enumerate(incoming.fields)
     ]
-    gone = sql.SQL("")
+    gone: sql.Composable = sql.SQL("")
     if incoming.replace:  # any key may go
         gone = sql.SQL(
             "UNION ALL SELECT 1000000, o.key, o.value, NULL FROM jsonb_each(p.data) o WHERE NOT n.data ? o.key "
@@ -178,8 +182,9 @@ def _statement(tenant_id: UUID, incoming: Incoming) -> sql.Composed:
             SELECT coalesce(r, s."row"), s.sku, NULL, 'reject', 0, 'name', NULL, NULL
             FROM {plan} s LEFT JOIN doubled d USING (sku_key) LEFT JOIN LATERAL unnest(d.rows) r ON true
             WHERE s.action = 'nameless'
+            {absent}
           ) lines ("row", sku, product_id, action, ord, field, old, new)
-          ORDER BY "row", ord, field COLLATE "C"
+          ORDER BY "row" NULLS LAST, ord, field COLLATE "C", sku COLLATE "C"
         ) TO STDOUT (FORMAT csv)
         """
     ).format(
@@ -188,6 +193,26 @@ def _statement(tenant_id: UUID, incoming: Incoming) -> sql.Composed:
         data=incoming.new_data("s", "coalesce(p.data, '{}')"),
         values=sql.SQL(", ").join(values or [sql.SQL("(0, NULL::text, NULL::jsonb, NULL::jsonb)")]),
         gone=gone,
+        absent=_absent(tenant_id, absent),
+    )
+
+
+def _absent(tenant_id: UUID, action: str | None) -> sql.Composable:
+    if action is None:
+        return sql.SQL("")
+    # A deleted product is told by its name.
+    field, old, new = ("active", "'true'::jsonb", "'false'::jsonb") if action == "deactivate" else (
+        "name", "to_jsonb(p.name)", "NULL"
+    )  # fmt: skip
+    return sql.SQL(
+        "UNION ALL SELECT NULL, p.sku, p.id, {action}, 0, {field}, {old}, {new} "
+        "FROM absent a JOIN pim.products p ON p.tenant_id = {tenant} AND p.id = a.id"
+    ).format(
+        action=sql.Literal(action),
+        field=sql.Literal(field),
+        old=sql.SQL(old),
+        new=sql.SQL(new),
+        tenant=sql.Literal(str(tenant_id)),
     )
 
 

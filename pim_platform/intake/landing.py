@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal
 from uuid import UUID
@@ -52,16 +55,13 @@ def land(
     ``idempotency_key`` for ever; else a new one. Raises InvalidRequest (too large, a key used for another file).
     """
     name = PurePosixPath(filename.replace("\\", "/")).name[:_NAME_LENGTH] or "upload"
-    with tempfile.TemporaryDirectory(prefix="pim-land-") as scratch:
-        path = Path(scratch) / "original"
-        digest = spool(content, path, limit=workspace.settings.max_upload_bytes)
-        key = upload_key(tenant_id, digest.sha256)
-        if not workspace.objects.exists(key):
-            workspace.objects.put_file(key, path)
     try:
-        with tenant_session(workspace.app, tenant_id) as session:
+        with (
+            store_upload(workspace, tenant_id, content) as stored,
+            tenant_session(workspace.app, tenant_id) as session,
+        ):
             source_id = ensure_source(session, source).id
-            upload_id = _ensure_upload(session, digest, key)
+            upload_id = stored.ensure(session)
             known = _known(session, source_id, upload_id, idempotency_key, dry_run, same=same_while_unfinished)
             if known is not None:
                 return known.id, False
@@ -79,7 +79,8 @@ def land(
             )
             session.add(job)
             session.flush()
-            record(session, actor, "import.landed", "import", str(job.id), filename=name, size_bytes=digest.size)
+            details = {"filename": name, "size_bytes": stored.digest.size}
+            record(session, actor, "import.landed", "import", str(job.id), **details)
             return job.id, True
     except IntegrityError:
         if idempotency_key is None:
@@ -92,19 +93,52 @@ def land(
             return found.id, False
 
 
-def _ensure_upload(session: Session, digest: Digest, key: str) -> UUID:
-    parameters = {"tenant": session.info["tenant_id"], "sha": digest.sha256, "size": digest.size, "key": key}
-    session.execute(
-        text(
-            "INSERT INTO pim.uploads (tenant_id, sha256, size_bytes, object_key) VALUES (:tenant, :sha, :size, :key) "
-            "ON CONFLICT (tenant_id, sha256) DO NOTHING"
-        ),
-        parameters,
-    )
-    found: UUID = session.scalars(
-        text("SELECT id FROM pim.uploads WHERE tenant_id = :tenant AND sha256 = :sha"), parameters
-    ).one()
-    return found
+@dataclass(frozen=True)
+class StoredUpload:
+    """Bytes that lie in the object store, and the local copy that they came from."""
+
+    workspace: Workspace
+    path: Path
+    digest: Digest
+    key: str
+
+    def ensure(self, session: Session) -> UUID:
+        """The id of the upload's row, made where it is missing; from here on no collector removes its bytes.
+
+        The row is locked until the session's transaction ends, and whoever removes bytes locks it too: what a
+        collector took a moment before is stored again.
+        """
+        parameters = {
+            "tenant": session.info["tenant_id"],
+            "sha": self.digest.sha256,
+            "size": self.digest.size,
+            "key": self.key,
+        }
+        session.execute(
+            text(
+                "INSERT INTO pim.uploads (tenant_id, sha256, size_bytes, object_key) VALUES (:tenant, :sha, :size, "
+                ":key) ON CONFLICT (tenant_id, sha256) DO NOTHING"
+            ),
+            parameters,
+        )
+        found: UUID = session.scalars(
+            text("SELECT id FROM pim.uploads WHERE tenant_id = :tenant AND sha256 = :sha FOR KEY SHARE"), parameters
+        ).one()
+        if not self.workspace.objects.exists(self.key):
+            self.workspace.objects.put_file(self.key, self.path)
+        return found
+
+
+@contextmanager
+def store_upload(workspace: Workspace, tenant_id: UUID, content: BinaryIO) -> Iterator[StoredUpload]:
+    """Store a stream's bytes under their hash. Raises InvalidRequest where they are too many."""
+    with tempfile.TemporaryDirectory(prefix="pim-land-") as scratch:
+        path = Path(scratch) / "original"
+        digest = spool(content, path, limit=workspace.settings.max_upload_bytes)
+        key = upload_key(tenant_id, digest.sha256)
+        if not workspace.objects.exists(key):
+            workspace.objects.put_file(key, path)
+        yield StoredUpload(workspace, path, digest, key)
 
 
 def _by_key(session: Session, idempotency_key: str) -> ImportJob | None:

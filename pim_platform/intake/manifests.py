@@ -77,9 +77,7 @@ def read_manifest(workspace: Workspace, job: ImportJob, number: int | None = Non
 def merged_attempts(workspace: Workspace, job: ImportJob) -> list[ImportAttempt]:
     """The job's merges, oldest first."""
     with tenant_session(workspace.app, job.tenant_id) as session:
-        query = select(ImportAttempt).where(
-            ImportAttempt.tenant_id == job.tenant_id, ImportAttempt.job_id == job.id
-        )
+        query = select(ImportAttempt).where(ImportAttempt.tenant_id == job.tenant_id, ImportAttempt.job_id == job.id)
         return list(session.scalars(query.order_by(ImportAttempt.attempt)))
 
 

@@ -82,8 +82,8 @@ class ImportJob(Base):
     """One import of one file: its state, proposal, confirmed mapping, lease, progress and ledger.
 
     It may run more than once (``task``): the import, the promotion of its dry run, corrected rejects; each merge is
-    an :class:`ImportAttempt`, and the ledger here is what became of all its records so far. An undo and a bulk delete are jobs too (``kind``), without a file; they are done in the transaction that makes
-    them.
+    an :class:`ImportAttempt`, and the ledger here is what became of all its records so far. An undo and a bulk delete
+    are jobs too (``kind``), without a file; they are done in the transaction that makes them.
     """
 
     __tablename__ = "import_jobs"

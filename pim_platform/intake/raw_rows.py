@@ -11,7 +11,7 @@ from pim_platform.catalog.models import Product
 from pim_platform.catalog.staged import RAW_PREFIX
 from pim_platform.errors import NotFound
 from pim_platform.intake.jobs import get_job
-from pim_platform.intake.running import read_manifest
+from pim_platform.intake.manifests import read_manifest
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
 
@@ -26,11 +26,12 @@ def raw_row(workspace: Workspace, product: Product) -> dict[str, str | None] | N
     with tenant_session(workspace.app, product.tenant_id) as session:
         job = get_job(session, product.job_id)
     try:
-        for key in read_manifest(workspace, job).staged:
+        for key in read_manifest(workspace, job, product.attempt).staged:
             with workspace.objects.local_copy(key) as path:
                 cells = _cells(path, product.source_row)
             if cells is not None:
-                return dict(zip(_labels(job.headers or [], len(cells)), cells, strict=True))
+                width = len(job.headers or [])  # corrected rejects have more columns: what was wrong with them
+                return dict(zip(_labels(job.headers or [], width), cells[:width], strict=True))
     except NotFound:
         return None  # retention removed what the job staged; the product itself is whole
     return None

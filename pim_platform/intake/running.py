@@ -6,63 +6,50 @@ folder; after it (the ledger is in the job's row, written in the same transactio
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from sqlalchemy import func
 from sqlalchemy.orm import Session
 
 from pim_platform.catalog.checksum import Agreement, publish_and_compare
 from pim_platform.catalog.incoming import Incoming
 from pim_platform.catalog.merge import Merged, Origin, merge
+from pim_platform.catalog.preview import Preview, summarise, write_preview
+from pim_platform.catalog.schema import ProductSchema
 from pim_platform.catalog.schemas import schema_version
 from pim_platform.catalog.typed_relations import refresh_typed_relations
 from pim_platform.errors import EnginesDisagree, EngineUnavailable, JobCancelled, LeaseLost, LedgerUnbalanced, PimError
 from pim_platform.intake.dialect import Dialect
 from pim_platform.intake.jobs import get_job
 from pim_platform.intake.lease import Lease, this_process
+from pim_platform.intake.manifests import (
+    Manifest,
+    attempt_folder,
+    forget_other_attempts,
+    read_manifest,
+    write_manifest,
+)
 from pim_platform.intake.mapping import Mapping
-from pim_platform.intake.models import ImportJob, Source, Upload
+from pim_platform.intake.models import ImportAttempt, ImportJob, Source, Upload
 from pim_platform.intake.nameless import NAMELESS, write_nameless_rejects
+from pim_platform.intake.previews import store_preview
+from pim_platform.intake.promoting import CATALOGUE_MOVED, NAMELESS_PART, adopt_staged, why_moved
+from pim_platform.intake.reworking import still_rejected
 from pim_platform.intake.staging import StageProgress, stage, write_rejects_csv
 from pim_platform.intake.workspace import Workspace
-from pim_platform.storage.postgres import tenant_session
+from pim_platform.storage.postgres import read_snapshot, tenant_session
 from pim_platform.tenancy.audit import Actor, record
 from pim_platform.tenancy.tenants import get_tenant
 
 _SAMPLE = 10
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What an attempt staged; written last, so a folder without one is of a dead attempt (design D21)."""
-
-    read: int
-    valid: int
-    rejected: int
-    merged: int
-    staged: list[str]
-    rejects: list[str]
-    reasons: dict[str, int]
-    sample_rejects: list[dict[str, Any]]
-    bytes_read: int
-
-
-def job_folder(tenant_id: UUID, job_id: UUID) -> str:
-    """Key prefix of everything a job writes (design D21)."""
-    return f"tenants/{tenant_id}/jobs/{job_id}/"
-
-
-def attempt_folder(tenant_id: UUID, job_id: UUID, attempt: int) -> str:
-    """Key prefix of what one attempt writes."""
-    return f"{job_folder(tenant_id, job_id)}{attempt}/"
 
 
 @contextmanager
@@ -99,37 +86,68 @@ def _settle(workspace: Workspace, job: ImportJob, error: BaseException) -> None:
         if (isinstance(error, PimError) and error.transient) or isinstance(error, KeyboardInterrupt | SystemExit):
             row.lease_owner, row.lease_at = None, datetime.fromtimestamp(0, UTC)  # older than any limit
         else:
-            row.state = "cancelled" if isinstance(error, JobCancelled) else "failed"
+            row.rest("cancelled" if isinstance(error, JobCancelled) else "failed")
             row.finished_at = func.clock_timestamp()
 
 
+@dataclass(frozen=True)
+class _Input:
+    """The file that an attempt reads: the job's own, or its corrected rejects."""
+
+    key: str
+    filename: str
+    dialect: Dialect
+    reject_policy: str
+    row_column: int | None = None
+
+
+def _input_of(session: Session, job: ImportJob) -> _Input:
+    if job.task != "rework":
+        key = session.get_one(Upload, (job.tenant_id, job.upload_id)).object_key
+        return _Input(key, job.filename, Dialect.model_validate(job.dialect), job.reject_policy)
+    given = job.rework or {}
+    key = session.get_one(Upload, (job.tenant_id, UUID(given["upload_id"]))).object_key
+    # Of records that were rejected once some may be again: that stops nobody.
+    return _Input(key, given["filename"], Dialect.model_validate(given["dialect"]), "skip", given["row_column"])
+
+
 def stage_job(workspace: Workspace, job: ImportJob, lease: Lease) -> Manifest:
-    """Read, map and validate the job's file into Parquet; returns the manifest it wrote last."""
+    """Read, map and validate the job's file into Parquet; returns the manifest it wrote last.
+
+    A promotion takes over what its dry run staged instead.
+    """
+    if job.task == "promote":
+        return adopt_staged(workspace, job)
     assert job.schema_version is not None
     with tenant_session(workspace.app, job.tenant_id) as session:
         schema = schema_version(session, job.schema_version)
-        key = session.get_one(Upload, (job.tenant_id, job.upload_id)).object_key
+        given = _input_of(session, job)
         currency = session.get_one(Source, (job.tenant_id, job.source_id)).default_currency or schema.default_currency
     folder = attempt_folder(job.tenant_id, job.id, job.attempt)
+    total = job.row_count if job.task == "import" else None
 
     def told(progress: StageProgress) -> None:
-        lease.tell("staging", progress.read, job.row_count)
+        lease.tell("staging", progress.read, total)
 
-    with tempfile.TemporaryDirectory(prefix="pim-stage-") as scratch, workspace.objects.local_copy(key) as path:
-        lease.tell("staging", 0, job.row_count)
+    with tempfile.TemporaryDirectory(prefix="pim-stage-") as scratch, workspace.objects.local_copy(given.key) as path:
+        lease.tell("staging", 0, total)
         result = stage(
             path,
-            Dialect.model_validate(job.dialect),
+            given.dialect,
             Mapping.model_validate({"columns": job.mapping}),
             schema,
             Path(scratch),
             batch_rows=workspace.settings.stage_batch_rows,
             default_currency=currency,
             on_progress=told,
-            reject_policy=job.reject_policy,
-            filename=job.filename,
+            reject_policy=given.reject_policy,
+            filename=given.filename,
         )
-        for part in (*result.staged, *result.rejects):
+        rejects, reasons, sample, replaced = result.rejects, dict(result.reasons), list(result.sample_rejects), 0
+        if job.task == "rework":
+            still = still_rejected(workspace, job, result.staged, result.rejects, given.row_column, Path(scratch))
+            rejects, reasons, sample, replaced = still.paths, still.reasons, still.sample, still.replaced
+        for part in (*result.staged, *rejects):
             workspace.objects.put_file(folder + part.name, part)
     manifest = Manifest(
         read=result.read,
@@ -137,53 +155,78 @@ def stage_job(workspace: Workspace, job: ImportJob, lease: Lease) -> Manifest:
         rejected=result.rejected,
         merged=result.merged,
         staged=[folder + part.name for part in result.staged],
-        rejects=[folder + part.name for part in result.rejects],
-        reasons=dict(result.reasons),
-        sample_rejects=list(result.sample_rejects)[:_SAMPLE],
+        rejects=[folder + part.name for part in rejects],
+        reasons=reasons,
+        sample_rejects=sample[:_SAMPLE],
         bytes_read=result.bytes_read,
+        replaced=replaced,
+        row_column=given.row_column,
     )
-    _write_manifest(workspace, job, manifest)
+    write_manifest(workspace, job, manifest)
     return manifest
-
-
-def _write_manifest(workspace: Workspace, job: ImportJob, manifest: Manifest) -> None:
-    key = attempt_folder(job.tenant_id, job.id, job.attempt) + "manifest.json"
-    workspace.objects.put_bytes(key, json.dumps(asdict(manifest)).encode())
-
-
-def read_manifest(workspace: Workspace, job: ImportJob) -> Manifest:
-    """The manifest of the attempt that became the job's result, else of the present one. Raises NotFound."""
-    number = job.attempt if job.staged_attempt is None else job.staged_attempt
-    key = attempt_folder(job.tenant_id, job.id, number) + "manifest.json"
-    return Manifest(**json.loads(workspace.objects.read_bytes(key)))
 
 
 def merge_job(workspace: Workspace, job: ImportJob, lease: Lease) -> ImportJob:
     """Diff and, unless it is a dry run, merge what the attempt staged; the ledger is written in the same transaction.
 
-    Returns the job as committed: ``importing`` (merged, not yet published) or ``staged`` (dry run).
+    Returns the job as committed: ``importing`` (merged, not yet published) or ``staged`` (a dry run, or a promotion
+    that found another diff than the one accepted).
     """
     assert job.schema_version is not None
-    manifest = read_manifest(workspace, job)
-    origin = Origin(source="csv", actor=job.actor, source_id=job.source_id, job_id=job.id, attempt=job.attempt)
+    manifest = read_manifest(workspace, job, job.attempt)
+    actor = (job.rework or {}).get("actor", job.actor)
+    origin = Origin(source="csv", actor=actor, source_id=job.source_id, job_id=job.id, attempt=job.attempt)
     mapping = Mapping.model_validate({"columns": job.mapping})
     clear = frozenset(str(c.field) for c in mapping.active_columns if c.on_empty == "clear")
     with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pim-diff-")))
         paths = [stack.enter_context(workspace.objects.local_copy(key)) for key in manifest.staged]
         with tenant_session(workspace.app, job.tenant_id) as session:
+            if job.only_compares:
+                # Plan and preview see one state of the catalogue without keeping writers out.
+                read_snapshot(session)
             schema = schema_version(session, job.schema_version)
             incoming = Incoming.of(paths, schema, clear=clear)
+            preview: Preview | None = None
+
+            def previewed(connection: psycopg.Connection[Any]) -> bool:
+                nonlocal preview
+                stage_name = "describing the changes"
+                lease.tell(stage_name, 0)
+                preview = write_preview(
+                    connection, job.tenant_id, incoming, scratch, lambda lines: lease.tell(stage_name, lines)
+                )
+                return preview.digest == job.preview_digest
+
             lease.tell("waiting for the catalogue", 0)
             done = merge(
                 session,
                 incoming,
                 origin,
-                dry_run=job.dry_run,
+                dry_run=job.only_compares,
                 on_progress=lambda stage_name, rows: lease.tell(stage_name, rows, manifest.valid),
+                on_plan=previewed if job.dry_run else None,
             )
             if done.nameless:
                 manifest = _reject_nameless(workspace, job, manifest, paths, done.nameless)
-            return _write_ledger(session, job, manifest, done)
+            if preview is None or done.written:
+                return _write_ledger(session, job, manifest, done)
+        reason = why_moved(workspace, job, preview.files) if job.task == "promote" else None
+        store_preview(workspace, job, preview, _summary(preview, schema, manifest, done))
+        with tenant_session(workspace.app, job.tenant_id) as session:
+            return _write_ledger(session, job, manifest, done, digest=preview.digest, moved=reason)
+
+
+def _summary(preview: Preview, schema: ProductSchema, manifest: Manifest, done: Merged) -> dict[str, Any]:
+    counts = done.counts
+    products = {"create": counts.created, "update": counts.updated, "unchanged": counts.unchanged}
+    rows = {
+        "read": manifest.read,
+        "rejected": manifest.rejected + counts.nameless,
+        "superseded": done.superseded,
+        "merged": manifest.merged,
+    }
+    return {"products": products, "rows": rows, **summarise(preview, schema)}
 
 
 def _reject_nameless(
@@ -192,54 +235,94 @@ def _reject_nameless(
     """Add the rejects that only the diff could tell to the attempt's rejects."""
     mapping = Mapping.model_validate({"columns": job.mapping})
     name = mapping.column_of("name")
-    key = attempt_folder(job.tenant_id, job.id, job.attempt) + "rejects-nameless.parquet"
+    key = attempt_folder(job.tenant_id, job.id, job.attempt) + NAMELESS_PART
     with tempfile.TemporaryDirectory(prefix="pim-rejects-") as scratch:
         path = Path(scratch) / "rejects.parquet"
-        sample = write_nameless_rejects(paths, rows, name.source if name else None, path)
+        sample = write_nameless_rejects(
+            paths, rows, name.source if name else None, path, row_column=manifest.row_column
+        )
         workspace.objects.put_file(key, path)
-    manifest = Manifest(
-        **{
-            **asdict(manifest),
-            "rejects": [*manifest.rejects, key],
-            "reasons": {**manifest.reasons, NAMELESS: len(rows)},
-            "sample_rejects": [*manifest.sample_rejects, *sample][:_SAMPLE],
-        }
+    manifest = replace(
+        manifest,
+        rejects=[*manifest.rejects, key],
+        reasons={**manifest.reasons, NAMELESS: manifest.reasons.get(NAMELESS, 0) + len(rows)},
+        sample_rejects=[*manifest.sample_rejects, *sample][:_SAMPLE],
     )
-    _write_manifest(workspace, job, manifest)
+    write_manifest(workspace, job, manifest)
     return manifest
 
 
-def _write_ledger(session: Session, job: ImportJob, manifest: Manifest, done: Merged) -> ImportJob:
+def _write_ledger(
+    session: Session,
+    job: ImportJob,
+    manifest: Manifest,
+    done: Merged,
+    *,
+    digest: str | None = None,
+    moved: str | None = None,
+) -> ImportJob:
+    """Write what the attempt did into the job's row; ``digest`` is of the preview where nothing was written."""
     row = get_job(session, job.id, lock=True)
     _require_attempt(row, job.attempt)
     if row.cancel_requested:
         raise JobCancelled(f"Import {job.id} was cancelled.", fix="Upload the file again to start over.")
     counts = done.counts
-    rejected = manifest.rejected + counts.nameless
-    total = counts.created + counts.updated + counts.unchanged + rejected + done.superseded + manifest.merged
+    own = {
+        "read": manifest.read,
+        "created": counts.created,
+        "updated": counts.updated,
+        "unchanged": counts.unchanged,
+        "rejected": manifest.rejected + counts.nameless,
+        "superseded": done.superseded,
+        "merged": manifest.merged,
+    }
+    total = sum(own.values()) - manifest.read
     if total != manifest.read or done.loaded != manifest.valid:
         raise LedgerUnbalanced(
             f"{manifest.read} records were read, {manifest.valid} of them valid, but {total} are accounted for, "
             f"{done.loaded} of them loaded. Nothing was written.",
             fix="This is a defect: keep the file and report it.",
         )
-    row.rows_read, row.rows_rejected, row.rows_merged = manifest.read, rejected, manifest.merged
-    row.rows_created, row.rows_updated, row.rows_unchanged = counts.created, counts.updated, counts.unchanged
-    row.rows_superseded = done.superseded
-    row.row_count = manifest.read
-    row.imported_count = 0 if job.dry_run else counts.created + counts.updated + counts.unchanged
-    row.reject_reasons = manifest.reasons
-    row.commit_seq, row.staged_attempt = done.commit_seq, job.attempt
+    # Corrected records take the place of the rejects that they were; everything else stands as it was.
+    before = (row.ledger() or {}) if job.task == "rework" else {}
+    for name, count in own.items():
+        gone = manifest.replaced if name in ("read", "rejected") else 0
+        setattr(row, f"rows_{name}", before.get(name, 0) - gone + count)
+    row.row_count, row.reject_reasons = row.rows_read, manifest.reasons
+    row.staged_attempt = job.attempt
     row.reason_code, row.reason = None, None
-    if job.dry_run:
-        row.state, row.finished_at = "staged", func.clock_timestamp()
+    if done.written:
+        row.imported_count = (row.rows_created or 0) + (row.rows_updated or 0) + (row.rows_unchanged or 0)
+        row.state, row.committed, row.dry_run = "importing", True, False
+        row.commit_seq = done.commit_seq if done.commit_seq is not None else row.commit_seq
+        session.add(_attempt_row(row, own, manifest, done))
     else:
-        row.state = "importing"
-    details = {"ledger": row.ledger(), "dry_run": job.dry_run}
+        row.state, row.finished_at, row.task = "staged", func.clock_timestamp(), "import"
+        row.preview_attempt, row.preview_digest = job.attempt, digest
+        if moved is not None:
+            row.reason_code, row.reason = CATALOGUE_MOVED, moved
+    details = {"ledger": own, "dry_run": not done.written}
     record(session, Actor(job.actor), "import.merged", "import", str(job.id), **details)
     session.flush()
     session.refresh(row)
     return row
+
+
+def _attempt_row(row: ImportJob, own: dict[str, int], manifest: Manifest, done: Merged) -> ImportAttempt:
+    given = row.rework or {}
+    return ImportAttempt(
+        tenant_id=row.tenant_id,
+        job_id=row.id,
+        attempt=row.attempt,
+        kind=row.task,
+        upload_id=UUID(given["upload_id"]) if given else row.upload_id,
+        filename=given.get("filename", row.filename),
+        actor=given.get("actor", row.actor),
+        rows_replaced=manifest.replaced,
+        reject_reasons=manifest.reasons,
+        commit_seq=done.commit_seq,
+        **{f"rows_{name}": count for name, count in own.items()},
+    )
 
 
 def publish_job(workspace: Workspace, job: ImportJob, lease: Lease) -> Agreement:
@@ -265,7 +348,9 @@ def finish_job(workspace: Workspace, job: ImportJob, lease: Lease) -> ImportJob:
         _require_attempt(row, job.attempt)
         row.state, row.finished_at, row.lease_owner = "done", func.clock_timestamp(), None
         row.reason_code, row.reason = None, None
-        session.get_one(Source, (job.tenant_id, job.source_id)).last_accepted_job_id = job.id
+        if row.task != "rework":
+            session.get_one(Source, (job.tenant_id, job.source_id)).last_accepted_job_id = job.id
+        row.task, row.rework = "import", None
         session.flush()
         session.refresh(row)
     forget_other_attempts(workspace, row)
@@ -288,12 +373,3 @@ def write_rejects(workspace: Workspace, job: ImportJob, path: Path) -> int:
     with ExitStack() as stack:
         parts = [stack.enter_context(workspace.objects.local_copy(key)) for key in manifest.rejects]
         return write_rejects_csv(parts, job.headers or [], Dialect.model_validate(job.dialect), path)
-
-
-def forget_other_attempts(workspace: Workspace, job: ImportJob) -> None:
-    """Remove what attempts staged that did not become the job's result; products refer to the merging attempt."""
-    folder = job_folder(job.tenant_id, job.id)
-    keep = f"{folder}{job.staged_attempt}/"
-    for found in list(workspace.objects.list(folder)):
-        if not found.key.startswith(keep):
-            workspace.objects.delete(found.key)

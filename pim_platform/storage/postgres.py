@@ -103,6 +103,11 @@ def anonymous_session(engine: Engine) -> Iterator[Session]:
         yield session
 
 
+def read_snapshot(session: Session) -> None:
+    """Let every statement of the session's transaction see the same state; to be called before the first of them."""
+    session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+
+
 def driver_connection(session: Session) -> psycopg.Connection[Any]:
     """The psycopg connection under a session, inside its transaction: for COPY and long SQL."""
     raw = session.connection().connection.driver_connection

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pim_platform.intake.jobs import list_jobs
-from pim_platform.intake.running import job_folder
+from pim_platform.intake.manifests import job_folder
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy.tenants import TenantInfo

@@ -22,10 +22,11 @@ from pim_platform.errors import InvalidRequest
 from pim_platform.intake.bulk import bulk_upsert
 from pim_platform.intake.confirming import confirm_job
 from pim_platform.intake.jobs import get_job
+from pim_platform.intake.manifests import read_manifest
 from pim_platform.intake.models import ImportJob
 from pim_platform.intake.proposing import propose_job
 from pim_platform.intake.raw_rows import raw_row
-from pim_platform.intake.running import read_manifest, write_rejects
+from pim_platform.intake.running import write_rejects
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy.tenants import TenantInfo

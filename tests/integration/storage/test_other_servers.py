@@ -12,8 +12,9 @@ from pydantic import SecretStr
 from pim_platform.catalog.checksum import compare_engines
 from pim_platform.catalog.products import find_product
 from pim_platform.catalog.typed_relations import typed_rows
+from pim_platform.intake.manifests import read_manifest
 from pim_platform.intake.raw_rows import raw_row
-from pim_platform.intake.running import read_manifest, write_rejects
+from pim_platform.intake.running import write_rejects
 from pim_platform.intake.workspace import Workspace
 from pim_platform.local.engines import engines
 from pim_platform.local.home import Home

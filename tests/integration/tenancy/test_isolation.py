@@ -42,6 +42,7 @@ from pim_platform.intake import (
     jobs,
     landing,
     lease,
+    manifests,
     proposing,
     raw_rows,
     running,
@@ -398,7 +399,7 @@ def _(two: Two) -> Any:
 @case("catalog.merge.merge")
 def _(two: Two) -> Any:
     with two.session() as session:
-        manifest = running.read_manifest(two.workspace, two.done())
+        manifest = manifests.read_manifest(two.workspace, two.done())
         with two.workspace.objects.local_copy(manifest.staged[0]) as path:
             assert pq.read_schema(path)
             incoming = Incoming.of([path], schemas.current_schema(session))
@@ -408,7 +409,7 @@ def _(two: Two) -> Any:
 @case("catalog.diff.diff")
 def _(two: Two) -> Any:
     with two.session() as session, ExitStack() as stack:
-        manifest = running.read_manifest(two.workspace, two.done())
+        manifest = manifests.read_manifest(two.workspace, two.done())
         path = stack.enter_context(two.workspace.objects.local_copy(manifest.staged[0]))
         incoming = Incoming.of([path], schemas.current_schema(session))
         connection = driver_connection(session)
@@ -612,9 +613,9 @@ def _(two: Two) -> Any:
     assert str(two.a.id) in running.attempt_folder(two.a.id, two.a.done, 1)
 
 
-@case("intake.running.read_manifest")
+@case("intake.manifests.read_manifest")
 def _(two: Two) -> Any:
-    return running.read_manifest(two.workspace, two.done())
+    return manifests.read_manifest(two.workspace, two.done())
 
 
 @case("intake.running.write_rejects")
@@ -626,9 +627,9 @@ def _(two: Two) -> Any:
     return path.read_text()
 
 
-@case("intake.running.forget_other_attempts")
+@case("intake.manifests.forget_other_attempts")
 def _(two: Two) -> Any:
-    running.forget_other_attempts(two.workspace, two.done())
+    manifests.forget_other_attempts(two.workspace, two.done())
 
 
 @case("intake.raw_rows.raw_row")

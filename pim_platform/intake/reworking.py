@@ -1,0 +1,160 @@
+"""Corrected rejects, uploaded into the job they came from: a further attempt with a ledger of its own.
+
+The file is the one that the rejects were fetched as: the original columns, then what was wrong with each record.
+The job's confirmed mapping holds; the told columns are recognised by name and dropped, but ``row`` says which
+records were corrected: those are no longer rejects of the job, all others still are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+from uuid import UUID
+
+import polars as pl
+
+from pim_platform.catalog.staged import RAW_PREFIX, REJECT_COLUMNS
+from pim_platform.errors import Conflict, InvalidMapping
+from pim_platform.intake.dialect import Dialect, detect_dialect
+from pim_platform.intake.jobs import get_job
+from pim_platform.intake.landing import store_upload
+from pim_platform.intake.manifests import read_manifest
+from pim_platform.intake.models import ImportJob
+from pim_platform.intake.readers.delimited import read_headers
+from pim_platform.intake.workspace import Workspace
+from pim_platform.storage.postgres import tenant_session
+from pim_platform.tenancy.audit import Actor, record
+
+_SAMPLE = 10
+
+
+def rework_job(
+    workspace: Workspace, tenant_id: UUID, job_id: UUID, content: BinaryIO, *, filename: str, actor: Actor
+) -> ImportJob:
+    """Take corrected rejects of a finished import; it is ``confirmed`` then and runs again, over this file only.
+
+    Raises NotFound, Conflict (not done, nothing rejected), UnreadableFile, InvalidRequest (too large),
+    InvalidMapping with code ``other_columns`` where the columns are not those of the import.
+    """
+    name = PurePosixPath(filename.replace("\\", "/")).name or "rejects.csv"
+    with tenant_session(workspace.app, tenant_id) as session:
+        job = get_job(session, job_id)
+        _require_rejects(job)
+    with store_upload(workspace, tenant_id, content) as stored:
+        dialect, row_column = _dialect_of(stored.path, name, job)
+        with tenant_session(workspace.app, tenant_id) as session:
+            job = get_job(session, job_id, lock=True)
+            _require_rejects(job)
+            job.begin("rework")
+            job.rework = {
+                "upload_id": str(stored.ensure(session)),
+                "filename": name,
+                "actor": actor.name,
+                "dialect": dialect.model_dump(),
+                "row_column": row_column,
+            }
+            record(session, actor, "import.reworked", "import", str(job.id), filename=name)
+            session.flush()
+            session.refresh(job)
+            return job
+
+
+def _require_rejects(job: ImportJob) -> None:
+    if job.state != "done" or job.kind != "file":
+        raise Conflict(
+            f"The import is in state {job.state}; rejects can be corrected once it is done.",
+            fix="Wait until it is done, or upload the whole file again.",
+            code="not_done",
+            value=job.state,
+        )
+    if not job.rows_rejected:
+        raise Conflict("The import has no rejects.", fix="Upload the file as a new import.", code="nothing_rejected")
+
+
+def _dialect_of(path: Path, name: str, job: ImportJob) -> tuple[Dialect, int | None]:
+    """How the corrected file is written, and which of its columns holds the record number (None: none does).
+
+    The delimiter may have changed on the way through a spreadsheet; a decimal sign is the job's, because a few
+    records say little about it.
+    """
+    first = Dialect.model_validate(job.dialect)
+    found = detect_dialect(path, filename=name)
+    dialect = found.model_copy(update={"header_row": 0, "width": 0, "decimal": first.decimal})
+    headers = read_headers(path, dialect)
+    own = [header.strip() for header in job.headers or []]
+    told = headers[len(own) :]
+    if headers[: len(own)] != own or set(told) - set(REJECT_COLUMNS) or len(set(told)) != len(told):
+        missing = [header for header in own if header not in headers]
+        unknown = [header for header in headers if header not in own and header not in REJECT_COLUMNS]
+        wrong = [f"missing {', '.join(map(repr, missing))}"] if missing else []
+        wrong += [f"unknown {', '.join(map(repr, unknown))}"] if unknown else []
+        raise InvalidMapping(
+            f"{name} does not have the columns of the import's rejects: "
+            f"{'; '.join(wrong) or 'they are in another order or there twice'}.",
+            fix="Correct the cells of the file that the rejects were fetched as; leave its header line as it is.",
+            code="other_columns",
+            file=name,
+            expected=", ".join(own),
+        )
+    return dialect.model_copy(update={"width": len(headers)}), len(own) + told.index("row") if "row" in told else None
+
+
+@dataclass(frozen=True)
+class StillRejected:
+    """What is rejected of a job after corrected records were staged: one file (or none), and how many were replaced."""
+
+    paths: list[Path]
+    reasons: dict[str, int]
+    sample: list[dict[str, Any]]
+    replaced: int
+
+
+def still_rejected(
+    workspace: Workspace,
+    job: ImportJob,
+    staged: Sequence[Path],
+    rejects: Sequence[Path],
+    row_column: int | None,
+    scratch: Path,
+) -> StillRejected:
+    """The job's rejects after corrected records: those not sent again, and those rejected again.
+
+    ``staged`` and ``rejects`` are what staging made of the corrected file. Records keep the number that they have in
+    the job's own file, as far as the file tells it.
+    """
+    cells = [f"{RAW_PREFIX}{index}" for index in range(len(job.headers or []))]
+    columns = [*REJECT_COLUMNS, *cells]
+    number = (
+        pl.col(f"{RAW_PREFIX}{row_column}").str.strip_chars().cast(pl.Int64, strict=False)
+        if row_column is not None
+        else None
+    )
+    with ExitStack() as stack:
+        earlier = [
+            stack.enter_context(workspace.objects.local_copy(key)) for key in read_manifest(workspace, job).rejects
+        ]
+        before = pl.concat([pl.scan_parquet(path).select(columns) for path in earlier])
+        left = before.head(0)
+        if number is not None:
+            given = [pl.scan_parquet(path).select(row=number) for path in (*staged, *rejects)]
+            left = before.join(pl.concat(given).unique(), on="row", how="anti")
+        own = [
+            pl.scan_parquet(path)
+            .with_columns(row=pl.coalesce(number, "row") if number is not None else pl.col("row"))
+            .select(columns)
+            for path in rejects
+        ]
+        found = pl.concat([left, *own]).sort("row", maintain_order=True).collect(engine="streaming")
+        replaced = before.select(pl.len()).collect().item() - left.select(pl.len()).collect(engine="streaming").item()
+    path = scratch / "rejects-open.parquet"
+    found.write_parquet(path, compression="lz4")
+    codes = found.select(pl.col("error_code").str.split("; ").explode()).to_series().value_counts(sort=True)
+    return StillRejected(
+        [path] if found.height else [],
+        dict(codes.rows()),
+        found.head(_SAMPLE).select(REJECT_COLUMNS).to_dicts(),
+        replaced,
+    )
