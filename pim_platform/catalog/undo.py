@@ -128,16 +128,19 @@ def preview_undo(
         raise InvalidRequest(f"A page cannot hold {limit} products.", fix=f"Ask for 1 to {MAXIMUM_PAGE}.")
     tenant_id: UUID = session.info["tenant_id"]
     connection = driver_connection(session)
-    after = decode_cursor(cursor) if cursor is not None else ""
+    after, after_id = _after(cursor)
     _plan(connection, tenant_id, commits)
     counts = _counts(connection)
-    rows = connection.execute(_PAGE, {"tenant": tenant_id, "only": only, "after": after, "limit": limit + 1}).fetchall()
+    rows = connection.execute(
+        _PAGE, {"tenant": tenant_id, "only": only, "after": after, "after_id": after_id, "limit": limit + 1}
+    ).fetchall()
     page = rows[:limit]
     seqs = {int(seq) for row in page for seq in (row[7], *(row[6] or {}).values()) if seq is not None}
     later = _later(connection, tenant_id, seqs)
     _drop(connection)
     items = [_item(row, later) for row in page]
-    return UndoPreview(counts, items, encode_cursor(page[-1][0]) if len(rows) > limit else None)
+    more = len(rows) > limit
+    return UndoPreview(counts, items, encode_cursor(f"{page[-1][0]} {page[-1][1]}") if more else None)
 
 
 def undo_commits(
@@ -183,6 +186,14 @@ WHERE c.tenant_id = {tenant} AND c.commit_seq > {first} AND c.commit_seq <> ALL 
     UNION ALL SELECT p.id FROM pim.products p
     WHERE p.tenant_id = {tenant} AND p.commit_seq > {first} AND p.created_seq = ANY ({seqs}))
 GROUP BY c.product_id
+""")
+
+_IS_LARGE = sql.SQL("""
+SELECT (SELECT count(*) FROM (SELECT FROM pim.product_changes c
+                              WHERE c.tenant_id = {tenant} AND c.commit_seq = ANY ({seqs}) LIMIT 10000) c)
+     + (SELECT count(*) FROM (SELECT FROM pim.products p
+                              WHERE p.tenant_id = {tenant} AND p.commit_seq >= {first} AND p.created_seq = ANY ({seqs})
+                              LIMIT 10000) p) >= 10000
 """)
 
 _ENTRIES = sql.SQL("""
@@ -298,11 +309,27 @@ _PAGE = """
 SELECT u.sku_key, u.product_id, coalesce(p.sku, u.old ->> 'sku', u.sku_key), u.outcome, u.reason,
        CASE WHEN u.outcome = 'restore' THEN jsonb_build_array(u.new, u.old) END, u.conflicts, u.later_seq, u.other_id
 FROM undo_plan u LEFT JOIN pim.products p ON p.tenant_id = %(tenant)s AND p.id = u.product_id
-WHERE u.sku_key > %(after)s
+WHERE (u.sku_key, u.product_id) > (%(after)s, %(after_id)s)
   AND CASE coalesce(%(only)s, '') WHEN '' THEN true WHEN 'conflict' THEN u.outcome = 'keep' OR u.conflicts IS NOT NULL
            ELSE u.outcome = %(only)s END
-ORDER BY u.sku_key LIMIT %(limit)s
+ORDER BY u.sku_key, u.product_id LIMIT %(limit)s
 """
+
+
+def _after(cursor: str | None) -> tuple[str, UUID]:
+    """The key and id that a page begins after; a key that went and came again may be there twice."""
+    if cursor is None:
+        return "", UUID(int=0)
+    key, _, product_id = decode_cursor(cursor).rpartition(" ")
+    try:
+        return key, UUID(product_id)
+    except ValueError as error:
+        raise InvalidRequest(
+            f"{cursor!r} is not a cursor.",
+            fix="Send the next_cursor of the page before.",
+            column="cursor",
+            value=cursor,
+        ) from error
 
 
 def _plan(connection: psycopg.Connection[Any], tenant_id: UUID, commits: Sequence[int]) -> None:
@@ -311,12 +338,16 @@ def _plan(connection: psycopg.Connection[Any], tenant_id: UUID, commits: Sequenc
         "first": sql.Literal(min(commits, default=0)),
         "seqs": sql.SQL("{}::bigint[]").format(sql.Literal(list(commits))),
     }
+    # The log's statistics lag behind a large commit, and half a million probes of an index are no plan.
+    large = connection.execute(_IS_LARGE.format(**names)).fetchone() == (True,)
+    connection.execute("SELECT set_config('enable_nestloop', %s, true)", ("off" if large else "on",))
     connection.execute(_TOUCHED.format(**names))
     connection.execute("ANALYZE undo_later")
     entries = (_FOLDED if len(commits) > 1 else _ENTRIES).format(**names)
     connection.execute(_DECIDE.format(entries=entries, **names))
     connection.execute("ANALYZE undo_plan (product_id, sku_key, outcome)")
     connection.execute(_TAKEN.format(**names))
+    connection.execute("SELECT set_config('enable_nestloop', 'on', true)")
 
 
 def _drop(connection: psycopg.Connection[Any]) -> None:
