@@ -47,6 +47,10 @@ CASES: dict[tuple[str, str], Case] = {
     ("POST", "/api/pim/import/{job_id}/confirm/"): Case(404, lambda: {"json": {}}, "unknown_job"),
     ("POST", "/api/pim/import/{job_id}/cancel/"): Case(404, code="unknown_job"),
     ("GET", "/api/pim/import/{job_id}/rejects/"): Case(404, code="unknown_job"),
+    ("POST", "/api/pim/import/{job_id}/rejects/"): Case(404, _file, "unknown_job"),
+    ("GET", "/api/pim/import/{job_id}/diff/"): Case(404, code="unknown_job"),
+    ("GET", "/api/pim/import/{job_id}/diff/summary/"): Case(404, code="unknown_job"),
+    ("POST", "/api/pim/import/{job_id}/promote/"): Case(404, code="unknown_job"),
     ("GET", "/api/pim/products/"): Case(200),
     ("GET", "/api/pim/products/{product_id}/"): Case(404, code="unknown_product"),
     ("POST", "/api/pim/products/bulk/"): Case(200, _records),
@@ -79,9 +83,11 @@ def sides(make_api: Callable[..., Api]) -> tuple[Side, Side]:
 
 def _side(api: Api, secret: str) -> Side:
     content = f"SKU,Name,{secret}_field\nS-1,Name {secret},v {secret}\nS-2,Other {secret},w {secret}\n,{secret},x\n"
-    upload = api.upload(content, name=f"{secret}.csv", source=secret).json()
+    upload = api.upload(content, name=f"{secret}.csv", source=secret, dry_run="true").json()
     job_id = upload["job_id"]
     assert api.post(f"/api/pim/import/{job_id}/confirm/").status_code == 202
+    run_job(api.workspace, api.tenant.id, UUID(job_id))
+    assert api.post(f"/api/pim/import/{job_id}/promote/").status_code == 202
     run_job(api.workspace, api.tenant.id, UUID(job_id))
     product_id = api.get("/api/pim/products/").json()["products"][0]["id"]
     return Side(api, secret, {"job_id": job_id, "product_id": product_id})

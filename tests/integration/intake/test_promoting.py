@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -64,6 +65,10 @@ def state_of(workspace: Workspace, tenant_id: UUID) -> list[tuple[Any, ...]]:
         return [*map(tuple, products), *sorted(map(str, changes))]  # type: ignore[arg-type]
 
 
+def price(amount: str) -> str:
+    return f'{{"amount": {amount}, "currency": "EUR"}}'
+
+
 def promoted(workspace: Workspace, job: ImportJob) -> ImportJob:
     promote_job(workspace, job.tenant_id, job.id, ACTOR)
     return run_job(workspace, job.tenant_id, job.id)
@@ -85,10 +90,10 @@ def test_a_dry_run_says_what_would_change_and_writes_nothing(workspace: Workspac
     ids = {line[2]: line[3] for line in found}
     assert ids["D-4"] is None
     assert [line[:3] + line[4:] for line in found] == [
-        (1, 2, "a-1", "update", "price", '{"amount": 10.00, "currency": "EUR"}', '{"amount": 12.00, "currency": "EUR"}'),
+        (1, 2, "a-1", "update", "price", price("10.00"), price("12.00")),
         (2, 3, "B-2", "update", "name", '"Beta"', '"Beta two"'),
         (3, 5, "D-4", "create", "name", None, '"Delta"'),
-        (4, 5, "D-4", "create", "price", None, '{"amount": 5.00, "currency": "EUR"}'),
+        (4, 5, "D-4", "create", "price", None, price("5.00")),
         (5, 5, "D-4", "create", "color", None, '"green"'),
         (6, 6, "E-5", "reject", "name", None, None),
     ]  # fmt: skip
@@ -154,7 +159,7 @@ def test_promoting_commits_what_was_shown_without_staging_again(
 
 
 def test_rejects_of_a_promoted_import_are_there_once(
-    workspace: Workspace, make_tenant: MakeTenant, tmp_path: Any
+    workspace: Workspace, make_tenant: MakeTenant, tmp_path: Path
 ) -> None:
     tenant = make_tenant()
     job = promoted(workspace, dry_run(workspace, tenant.id))

@@ -176,9 +176,14 @@ def test_a_dead_attempt_is_taken_up_and_leaves_nothing(workspace: Workspace, don
         row.update(SKU="X-" + row["row"], Name="Corrected", Price="1,00")
     rework_job(workspace, done.tenant_id, done.id, as_file(rows), filename="corrected.csv", actor=ACTOR)
     claim(workspace, done.tenant_id, done.id)
-    with pytest.raises(KeyboardInterrupt), attempt(workspace, done.tenant_id, done.id) as (mine, lease):
-        stage_job(workspace, mine, lease)
-        raise KeyboardInterrupt
+
+    def stopped() -> None:
+        with attempt(workspace, done.tenant_id, done.id) as (mine, lease):
+            stage_job(workspace, mine, lease)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
 
     job = run_job(workspace, done.tenant_id, done.id)
 
