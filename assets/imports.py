@@ -102,6 +102,10 @@ def products(
         if not job.merged:
             job = merge_job(workspace, job, lease)
     seconds = time.perf_counter() - start
+    if job.state == "held":
+        held = {"note": job.reason or "held"}
+        yield dg.MaterializeResult(metadata=held, check_results=[_passed("ledger_balances", held)])
+        return
     ledger = job.ledger() or {}
     balanced = sum(ledger.values()) == 2 * ledger.get("read", -1)
     rate = round(ledger.get("read", 0) / max(seconds, 1e-9))
@@ -190,11 +194,12 @@ def _named(import_run: ImportRunResource) -> UUID:
 
 
 def _is_import(workspace: Workspace, tenant: TenantInfo, import_run: ImportRunResource) -> bool:
-    """Whether the run carries an import that has been merged: a dry run has nothing to publish of its own."""
+    """Whether the run carries an import that has been merged: a dry run or a held one has nothing to publish."""
     if import_run.job is None:
         return False
     with tenant_session(workspace.app, tenant.id) as session:
-        return not get_job(session, import_run.job).dry_run
+        job = get_job(session, import_run.job)
+        return not job.dry_run and job.state != "held"
 
 
 def _job_metadata(job: ImportJob) -> dict[str, Any]:

@@ -74,6 +74,7 @@ class ImportOut(BaseModel):
     """An import job."""
 
     job_id: UUID
+    kind: Literal["file", "undo", "delete"]
     state: State
     status: State = Field(description="The same as `state`.")
     reason_code: str | None = Field(description="Why it waits or failed, for programs,")
@@ -86,6 +87,11 @@ class ImportOut(BaseModel):
     attempt: int
     row_count: int | None
     imported_count: int
+    full_feed: bool = Field(description="The file lists all that its source has.")
+    absent_rows: Literal["keep", "deactivate", "delete"] = Field(description="What became of the rest.")
+    rows_removed: int = Field(description="Products deleted or deactivated; while it is held, those that would be.")
+    undoes_job_id: UUID | None = Field(description="The job that this one undoes.")
+    undone_by_job_id: UUID | None
     ledger: Ledger | None
     reject_reasons: dict[str, int]
     progress: dict[str, Any] = Field(description="Stage, rows, total, rows_per_second, eta_seconds while it runs.")

@@ -55,6 +55,7 @@ def job_json(session: Session, job: ImportJob) -> dict[str, Any]:
     source = session.get_one(Source, (job.tenant_id, job.source_id))
     return {
         "job_id": str(job.id),
+        "kind": job.kind,
         "state": job.state,
         "status": job.state,
         "reason_code": job.reason_code,
@@ -67,6 +68,11 @@ def job_json(session: Session, job: ImportJob) -> dict[str, Any]:
         "attempt": job.attempt,
         "row_count": job.row_count,
         "imported_count": job.imported_count,
+        "full_feed": job.full_feed,
+        "absent_rows": job.absent_rows or source.absent_rows,
+        "rows_removed": job.rows_removed,
+        "undoes_job_id": str(job.undoes_job_id) if job.undoes_job_id else None,
+        "undone_by_job_id": str(job.undone_by_job_id) if job.undone_by_job_id else None,
         "ledger": job.ledger(),
         "reject_reasons": job.reject_reasons,
         "progress": job.progress,

@@ -23,6 +23,8 @@ from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy.audit import Actor, record
 
 Origin = Literal["cli", "api", "ui", "inbox"]
+#: What becomes of products that a full feed holds no more (design D6).
+AbsentRows = Literal["keep", "deactivate", "delete"]
 
 #: Jobs in these states still have something to happen: the same file again means the same job (design D5).
 UNFINISHED = ("pending", "mapping", "confirmed", "staging", "staged", "held", "importing")
@@ -47,12 +49,16 @@ def land(
     idempotency_key: str | None = None,
     dry_run: bool = False,
     reject_policy: str = "skip",
+    full_feed: bool = False,
+    absent_rows: AbsentRows | None = None,
     same_while_unfinished: bool = True,
 ) -> tuple[UUID, bool]:
     """Store a file and make its job; returns (job id, whether the job is new).
 
     The same bytes from the same source give the same job while that is unfinished, and under the same
-    ``idempotency_key`` for ever; else a new one. Raises InvalidRequest (too large, a key used for another file).
+    ``idempotency_key`` for ever; else a new one. A ``full_feed`` (or one of a source that sends only such) lists all
+    that its source has; ``absent_rows`` says what becomes of the rest, None: as the source says.
+    Raises InvalidRequest (too large, a key used for another file).
     """
     name = PurePosixPath(filename.replace("\\", "/")).name[:_NAME_LENGTH] or "upload"
     try:
@@ -60,9 +66,12 @@ def land(
             store_upload(workspace, tenant_id, content) as stored,
             tenant_session(workspace.app, tenant_id) as session,
         ):
-            source_id = ensure_source(session, source).id
+            sender = ensure_source(session, source)
+            source_id, full_feed = sender.id, full_feed or sender.full_feed
             upload_id = stored.ensure(session)
-            known = _known(session, source_id, upload_id, idempotency_key, dry_run, same=same_while_unfinished)
+            known = _known(
+                session, source_id, upload_id, idempotency_key, dry_run, full_feed, same=same_while_unfinished
+            )
             if known is not None:
                 return known.id, False
             job = ImportJob(
@@ -76,6 +85,8 @@ def land(
                 idempotency_key=idempotency_key,
                 dry_run=dry_run,
                 reject_policy=reject_policy,
+                full_feed=full_feed,
+                absent_rows=absent_rows,
             )
             session.add(job)
             session.flush()
@@ -150,7 +161,14 @@ def _by_key(session: Session, idempotency_key: str) -> ImportJob | None:
 
 
 def _known(
-    session: Session, source_id: UUID, upload_id: UUID, idempotency_key: str | None, dry_run: bool, *, same: bool
+    session: Session,
+    source_id: UUID,
+    upload_id: UUID,
+    idempotency_key: str | None,
+    dry_run: bool,
+    full_feed: bool,
+    *,
+    same: bool,
 ) -> ImportJob | None:
     if idempotency_key is not None:
         found = _by_key(session, idempotency_key)
@@ -170,6 +188,7 @@ def _known(
             ImportJob.source_id == source_id,
             ImportJob.upload_id == upload_id,
             ImportJob.dry_run == dry_run,
+            ImportJob.full_feed == full_feed,
             ImportJob.state.in_(UNFINISHED),
         )
         .order_by(ImportJob.created_at.desc())

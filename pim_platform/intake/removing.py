@@ -31,8 +31,6 @@ from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import driver_connection, tenant_session
 from pim_platform.tenancy.audit import Actor, record
 
-AbsentRows = Literal["keep", "deactivate", "delete"]
-
 #: Why a job is held whose full feed lacks too many products.
 TOO_MANY_ABSENT = "too_many_absent"
 
@@ -95,7 +93,9 @@ def full_feed_of(
     """
     source = session.get_one(Source, (job.tenant_id, job.source_id))
     policy = job.absent_rows or source.absent_rows
-    last = _last_full_feed(session, job) if job.full_feed and policy != "keep" else None
+    # Corrected rejects are no feed of their own; a promotion commits what a person has seen.
+    removes = job.full_feed and policy != "keep" and job.task != "rework"
+    last = _last_full_feed(session, job) if removes else None
     if last is None:
         yield None
         return
@@ -106,7 +106,7 @@ def full_feed_of(
             policy=cast('Literal["deactivate", "delete"]', policy),
             last=tuple(staged),
             rejected=_rejected_keys(job, rejects),
-            limit=None if job.hold_released else workspace.settings.hold_removed_share,
+            limit=None if job.hold_released or job.task == "promote" else workspace.settings.hold_removed_share,
         )
 
 

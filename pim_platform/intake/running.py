@@ -42,6 +42,7 @@ from pim_platform.intake.models import ImportAttempt, ImportJob, Source, Upload
 from pim_platform.intake.nameless import NAMELESS, write_nameless_rejects
 from pim_platform.intake.previews import store_preview
 from pim_platform.intake.promoting import CATALOGUE_MOVED, NAMELESS_PART, adopt_staged, why_moved
+from pim_platform.intake.removing import full_feed_of, hold_for_absent
 from pim_platform.intake.reworking import still_rejected
 from pim_platform.intake.staging import StageProgress, stage, write_rejects_csv
 from pim_platform.intake.workspace import Workspace
@@ -169,8 +170,8 @@ def stage_job(workspace: Workspace, job: ImportJob, lease: Lease) -> Manifest:
 def merge_job(workspace: Workspace, job: ImportJob, lease: Lease) -> ImportJob:
     """Diff and, unless it is a dry run, merge what the attempt staged; the ledger is written in the same transaction.
 
-    Returns the job as committed: ``importing`` (merged, not yet published) or ``staged`` (a dry run, or a promotion
-    that found another diff than the one accepted).
+    Returns the job as committed: ``importing`` (merged, not yet published), ``staged`` (a dry run, or a promotion
+    that found another diff than the one accepted) or ``held`` (a full feed that lacks too many products).
     """
     assert job.schema_version is not None
     manifest = read_manifest(workspace, job, job.attempt)
@@ -187,6 +188,7 @@ def merge_job(workspace: Workspace, job: ImportJob, lease: Lease) -> ImportJob:
                 read_snapshot(session)
             schema = schema_version(session, job.schema_version)
             incoming = Incoming.of(paths, schema, clear=clear)
+            full_feed = stack.enter_context(full_feed_of(workspace, session, job, manifest))
             preview: Preview | None = None
 
             def previewed(connection: psycopg.Connection[Any]) -> bool:
@@ -194,7 +196,12 @@ def merge_job(workspace: Workspace, job: ImportJob, lease: Lease) -> ImportJob:
                 stage_name = "describing the changes"
                 lease.tell(stage_name, 0)
                 preview = write_preview(
-                    connection, job.tenant_id, incoming, scratch, lambda lines: lease.tell(stage_name, lines)
+                    connection,
+                    job.tenant_id,
+                    incoming,
+                    scratch,
+                    lambda lines: lease.tell(stage_name, lines),
+                    absent=full_feed.policy if full_feed else None,
                 )
                 return preview.digest == job.preview_digest
 
@@ -204,9 +211,12 @@ def merge_job(workspace: Workspace, job: ImportJob, lease: Lease) -> ImportJob:
                 incoming,
                 origin,
                 dry_run=job.only_compares,
+                full_feed=full_feed,
                 on_progress=lambda stage_name, rows: lease.tell(stage_name, rows, manifest.valid),
                 on_plan=previewed if job.dry_run else None,
             )
+            if full_feed is not None and done.absent.held and not job.only_compares:
+                return _hold(session, job, done, full_feed.policy)
             if done.nameless:
                 manifest = _reject_nameless(workspace, job, manifest, paths, done.nameless)
             if preview is None or done.written:
@@ -215,6 +225,18 @@ def merge_job(workspace: Workspace, job: ImportJob, lease: Lease) -> ImportJob:
         store_preview(workspace, job, preview, _summary(preview, schema, manifest, done))
         with tenant_session(workspace.app, job.tenant_id) as session:
             return _write_ledger(session, job, manifest, done, digest=preview.digest, moved=reason)
+
+
+def _hold(session: Session, job: ImportJob, done: Merged, policy: str) -> ImportJob:
+    row = get_job(session, job.id, lock=True)
+    _require_attempt(row, job.attempt)
+    if row.cancel_requested:
+        raise JobCancelled(f"Import {job.id} was cancelled.", fix="Upload the file again to start over.")
+    hold_for_absent(row, done.absent, policy)
+    record(session, Actor(job.actor), "import.held", "import", str(job.id), reason=row.reason)
+    session.flush()
+    session.refresh(row)
+    return row
 
 
 def _summary(preview: Preview, schema: ProductSchema, manifest: Manifest, done: Merged) -> dict[str, Any]:
@@ -291,6 +313,8 @@ def _write_ledger(
     row.row_count, row.reject_reasons = row.rows_read, manifest.reasons
     row.staged_attempt = job.attempt
     row.reason_code, row.reason = None, None
+    if job.task != "rework":
+        row.rows_removed = done.absent.rows
     if done.written:
         row.imported_count = (row.rows_created or 0) + (row.rows_updated or 0) + (row.rows_unchanged or 0)
         row.state, row.committed, row.dry_run = "importing", True, False

@@ -34,7 +34,7 @@ def run_job(workspace: Workspace, tenant_id: UUID, job_id: UUID) -> ImportJob:
         if not job.merged:
             stage_job(workspace, job, lease)
             job = merge_job(workspace, job, lease)
-        if job.dry_run:
+        if job.dry_run or job.state == "held":
             return job
         publish_job(workspace, job, lease)
         return finish_job(workspace, job, lease)
