@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -53,11 +54,12 @@ class Agreement:
 
 def compare_engines(engine: Engine, clickhouse: Client, tenant_id: UUID) -> Agreement:
     """Count and checksum a tenant's products in both engines; nobody publishes meanwhile."""
-    with tenant_session(engine, tenant_id) as session:
+    with tenant_session(engine, tenant_id) as session, ThreadPoolExecutor(1) as beside:
         lock_publisher(driver_connection(session), tenant_id)
+        asked = beside.submit(clickhouse.query, _CLICKHOUSE, parameters={"tenant": str(tenant_id)})
         postgres = session.execute(text(_POSTGRES), {"tenant": tenant_id}).one()
         with clickhouse_errors("comparing the engines"):
-            other = clickhouse.query(_CLICKHOUSE, parameters={"tenant": str(tenant_id)}).result_rows[0]
+            other = asked.result().result_rows[0]
     return Agreement(int(postgres[0]), int(other[0]), int(postgres[1]), int(other[1]), settled=bool(postgres[2]))
 
 

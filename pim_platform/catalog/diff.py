@@ -1,6 +1,8 @@
 """Diff: what each incoming row would do to the catalogue. A dry run ends here; merge applies exactly this.
 
-The answer is the temporary table ``plan``: the incoming rows plus ``product_id`` and ``action``, one of
+The answer is the temporary table ``plan``: the incoming rows plus ``product_id`` and ``product_ctid`` (where
+the product lies: nobody moves it while the tenant's lock is held), ``changed`` (a bit per differing column)
+and ``action``, one of
 
 * ``create``   there is no product of that key
 * ``nameless`` the same, but the row gives no name, so it cannot create one: a reject (design D3)
@@ -17,19 +19,25 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
-from pim_platform.catalog.incoming import TABLE, Incoming
+from pim_platform.catalog.incoming import TABLE, Column, Incoming
 
 PLAN = sql.Identifier("plan")
+
+_LAST_BIT = 61
 
 
 @dataclass(frozen=True)
 class DiffCounts:
-    """How many products a diff would create, update and leave, and how many rows it rejects."""
+    """How many products a diff would create, update and leave, and how many rows it rejects.
+
+    ``changed`` names the staged columns in which any update differs from its product.
+    """
 
     created: int
     updated: int
     unchanged: int
     nameless: int
+    changed: frozenset[str] = frozenset()
 
 
 def diff(
@@ -44,47 +52,69 @@ def diff(
         sql.SQL(
             """
             CREATE TEMP TABLE {plan} ON COMMIT DROP AS
-            SELECT i.*, p.id AS product_id,
-                   CASE WHEN p.id IS NULL AND {name} IS NULL THEN 'nameless'
-                        WHEN p.id IS NULL THEN 'create'
-                        WHEN p.row_hash = i.row_hash AND p.source_id = {source} THEN 'same'
-                        WHEN {differs} THEN 'update'
-                        ELSE 'same' END AS action
-            FROM {incoming} i LEFT JOIN pim.products p ON p.tenant_id = {tenant} AND p.sku_key = i.sku_key
+            SELECT d.*, CASE WHEN product_id IS NULL AND {name} IS NULL THEN 'nameless'
+                             WHEN product_id IS NULL THEN 'create'
+                             WHEN changed <> 0 THEN 'update'
+                             ELSE 'same' END AS action
+            FROM (SELECT i.*, p.id AS product_id, p.ctid AS product_ctid,
+                         CASE WHEN p.id IS NULL OR (p.row_hash = i.row_hash AND p.source_id = {source}) THEN 0
+                              ELSE {changed} END AS changed
+                  FROM {incoming} i LEFT JOIN pim.products p ON p.tenant_id = {tenant} AND p.sku_key = i.sku_key
+                  OFFSET 0) d  -- a fence: without it the comparison is made twice
             """
         ).format(
             plan=PLAN,
             incoming=TABLE,
-            name=sql.SQL("i.name") if incoming.column("name") else sql.SQL("NULL"),
+            name=sql.SQL("d.name") if incoming.column("name") else sql.SQL("NULL"),
             source=sql.Literal(str(source_id) if source_id else None) + sql.SQL("::uuid"),
-            differs=_differs(incoming),
+            changed=_changed(incoming),
             tenant=sql.Literal(str(tenant_id)),
         )
     )
     connection.execute(sql.SQL("DROP TABLE {}").format(TABLE))
     connection.execute(sql.SQL("ANALYZE {} (action, sku_key)").format(PLAN))
-    counts = dict(
-        connection.execute(sql.SQL("SELECT action, count(*) FROM {} GROUP BY action").format(PLAN)).fetchall()
-    )
+    rows = connection.execute(
+        sql.SQL("SELECT action, count(*), bit_or(changed) FROM {} GROUP BY action").format(PLAN)
+    ).fetchall()
+    counts = {action: count for action, count, _ in rows}
+    changed = next((bits for action, _, bits in rows if action == "update"), 0)
     return DiffCounts(
         created=counts.get("create", 0),
         updated=counts.get("update", 0),
         unchanged=counts.get("same", 0),
         nameless=counts.get("nameless", 0),
+        changed=frozenset(column.staged for column, bit in _bits(incoming) if changed & bit),
     )
 
 
-def _differs(incoming: Incoming) -> sql.Composable:
-    tests = [
-        sql.SQL("(i.{c} IS NOT NULL AND i.{c} IS DISTINCT FROM p.{n})").format(
-            c=column.identifier, n=sql.Identifier(column.name)
-        )
-        for column in incoming.columns
-        if column.kind == "column"
-    ]
-    if incoming.fields or incoming.replace:
-        tests.append(sql.SQL("({} IS DISTINCT FROM p.data)").format(incoming.new_data("i", "p.data")))
-    return sql.SQL(" OR ").join(tests) if tests else sql.SQL("false")
+def _bits(incoming: Incoming) -> list[tuple[Column, int]]:
+    """A bit per column; columns past the 62nd share the last, so that any number fits a bigint."""
+    return [(column, 1 << min(position, _LAST_BIT)) for position, column in enumerate(incoming.columns)]
+
+
+def _changed(incoming: Incoming) -> sql.Composable:
+    """SQL for the bits of the columns in which an incoming row differs from its product."""
+    if incoming.replace:  # the row is the whole: any key of the product may go
+        tests = [(_differs(incoming, column), bit) for column, bit in _bits(incoming) if column.kind == "column"]
+        whole = sql.SQL("{} IS DISTINCT FROM p.data").format(incoming.new_data("i", "p.data"))
+        tests.append((whole, sum({bit for column, bit in _bits(incoming) if column.kind == "field"}) or 1 << _LAST_BIT))
+    else:
+        tests = [(_differs(incoming, column), bit) for column, bit in _bits(incoming)]
+    bits = [sql.SQL("CASE WHEN {} THEN {}::bigint ELSE 0 END").format(test, sql.Literal(bit)) for test, bit in tests]
+    return sql.SQL(" | ").join(bits) if bits else sql.SQL("0::bigint")
+
+
+def _differs(incoming: Incoming, column: Column) -> sql.Composable:
+    given = sql.SQL("i.{}").format(column.identifier)
+    if column.kind == "column":
+        test = sql.SQL("{g} IS DISTINCT FROM p.{n}").format(g=given, n=sql.Identifier(column.name))
+    elif column.sql_type == "text":
+        test = sql.SQL("{g} IS DISTINCT FROM p.data ->> {n}").format(g=given, n=sql.Literal(column.name))
+    else:
+        test = sql.SQL("to_jsonb({g}) IS DISTINCT FROM p.data -> {n}").format(g=given, n=sql.Literal(column.name))
+    if column.staged not in incoming.nullable or (column.kind == "field" and column.name in incoming.clear):
+        return test
+    return sql.SQL("({} IS NOT NULL AND {})").format(given, test)
 
 
 def nameless_rows(connection: psycopg.Connection[Any]) -> list[int]:

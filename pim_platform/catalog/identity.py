@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
+import time
 import unicodedata
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,3 +27,24 @@ def sku_key_expr(column: pl.Expr) -> pl.Expr:
 
     key = column.str.normalize("NFC").str.strip_chars().str.to_lowercase()
     return pl.when(key != "").then(key)
+
+
+@dataclass(frozen=True)
+class IdSeries:
+    """A run of UUIDv7: ``head`` followed by 12 hex digits of ``start`` + n (see :func:`id_series`)."""
+
+    head: str
+    start: int
+
+
+def id_series() -> IdSeries:
+    """The beginning of a run of UUIDv7 for one transaction, to be counted up by SQL.
+
+    RFC 9562, section 6.2: the time of now, 26 random bits, and a counter of 48 bits that starts at random in
+    the lower half. Asking the server's ``uuidv7()`` for each row costs a system call for random bytes each time,
+    which is a quarter of the time of a plain INSERT.
+    """
+    milliseconds = time.time_ns() // 1_000_000
+    text = f"{milliseconds:012x}"
+    variant = 0x8000 | secrets.randbits(14)
+    return IdSeries(f"{text[:8]}-{text[8:]}-7{secrets.randbits(12):03x}-{variant:04x}-", secrets.randbits(47))

@@ -7,7 +7,8 @@ faster than copying JSON (design, section 6). It is temporary: a killed import l
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from psycopg import sql
 
 from pim_platform.catalog.schema import ProductSchema
 from pim_platform.catalog.staged import FIELD_PREFIX
+from pim_platform.catalog.unchanged import Rows, without
 
 TABLE = sql.Identifier("incoming")
 
@@ -57,6 +59,7 @@ class Incoming:
     columns: tuple[Column, ...]
     clear: frozenset[str] = frozenset()
     replace: bool = False
+    nullable: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -77,7 +80,7 @@ class Incoming:
                 field = schema.field(name.removeprefix(FIELD_PREFIX))
                 assert field is not None, f"staged column {name} has no field in schema version {schema.version}"
                 found.append(Column(name, field.name, _TYPES.get(field.type, "jsonb"), "field"))
-        return cls(tuple(staged), tuple(found), clear, replace)
+        return cls(tuple(staged), tuple(found), clear, replace, _nullable(staged))
 
     @property
     def fields(self) -> tuple[Column, ...]:
@@ -88,26 +91,35 @@ class Incoming:
         """The staged column that writes the product column ``name``."""
         return next((column for column in self.columns if column.kind == "column" and column.name == name), None)
 
-    def patch(self, alias: str) -> sql.Composable:
-        """SQL for the JSON object of the values a row gives, empty cells left out."""
-        pairs = [
-            sql.SQL("{}, {}.{}").format(sql.Literal(column.name), sql.Identifier(alias), column.identifier)
-            for column in self.fields
-        ]
-        if not pairs:
-            return sql.SQL("'{}'::jsonb")
-        objects = [
-            sql.SQL("jsonb_strip_nulls(jsonb_build_object({}))").format(sql.SQL(", ").join(pairs[at : at + _ARGUMENTS]))
-            for at in range(0, len(pairs), _ARGUMENTS)
-        ]
-        return sql.SQL(" || ").join(objects)
+    def patch(self, alias: str, only: Collection[str] | None = None) -> sql.Composable:
+        """SQL for the JSON object of the values a row gives, empty cells left out; of the fields in ``only``."""
+        objects: list[sql.Composable] = []
+        for nullable, builder in (
+            (False, "jsonb_build_object({})"),
+            (True, "jsonb_strip_nulls(jsonb_build_object({}))"),
+        ):
+            pairs = [
+                sql.SQL("{}, {}.{}").format(sql.Literal(column.name), sql.Identifier(alias), column.identifier)
+                for column in self.fields
+                if (column.staged in self.nullable) == nullable and (only is None or column.name in only)
+            ]
+            objects += [
+                sql.SQL(builder).format(sql.SQL(", ").join(pairs[at : at + _ARGUMENTS]))
+                for at in range(0, len(pairs), _ARGUMENTS)
+            ]
+        return sql.SQL(" || ").join(objects) if objects else sql.SQL("'{}'::jsonb")
 
-    def new_data(self, alias: str, old: str) -> sql.Composable:
-        """SQL for a product's ``data`` after this row, given the expression of its data before."""
+    def new_data(self, alias: str, old: str, only: Collection[str] | None = None) -> sql.Composable:
+        """SQL for a product's ``data`` after this row, given the expression of its data before.
+
+        ``only`` names the fields that differ anywhere in this import: writing those is writing all.
+        """
         if self.replace:
             return sql.SQL("({})").format(self.patch(alias))
-        merged = sql.SQL("({} || {})").format(sql.SQL(old), self.patch(alias))
-        cleared = [column for column in self.fields if column.name in self.clear]
+        merged = sql.SQL("({} || {})").format(sql.SQL(old), self.patch(alias, only))
+        cleared = [
+            column for column in self.fields if column.name in self.clear and (only is None or column.name in only)
+        ]
         if not cleared:
             return merged
         keys = [
@@ -119,10 +131,27 @@ class Incoming:
         return sql.SQL("({} - array_remove(ARRAY[{}]::text[], NULL))").format(merged, sql.SQL(", ").join(keys))
 
 
+def _nullable(paths: Sequence[Path]) -> frozenset[str]:
+    """Staged columns that hold a null somewhere, or whose file does not say: Parquet's own statistics."""
+    found: set[str] = set()
+    for path in paths:
+        metadata = pq.read_metadata(path)
+        for group in (metadata.row_group(number) for number in range(metadata.num_row_groups)):
+            for column in (group.column(number) for number in range(group.num_columns)):
+                statistics = column.statistics
+                if statistics is None or not statistics.has_null_count or statistics.null_count:
+                    found.add(column.path_in_schema)
+    return frozenset(found)
+
+
 def load(
-    connection: psycopg.Connection[Any], incoming: Incoming, on_rows: Callable[[int], None] | None = None
+    connection: psycopg.Connection[Any],
+    incoming: Incoming,
+    on_rows: Callable[[int], None] | None = None,
+    *,
+    leave_out: Rows | None = None,
 ) -> tuple[int, int]:
-    """Fill the temporary table ``incoming`` and fold rows of one SKU into its last.
+    """Fill the temporary table ``incoming`` and fold rows of one SKU into its last; ``leave_out`` is not loaded.
 
     Returns (rows loaded, rows superseded). Rows of one key act as if imported one after another: the last
     given value of each column wins (design D3); where empty clears, the last row's cell wins as it is.
@@ -137,37 +166,52 @@ def load(
         TABLE, sql.SQL(", ").join(sql.Identifier(name) for name in names)
     )
     loaded = 0
-    with connection.cursor() as cursor, cursor.copy(copy) as writer:
-        for frame in _frames(incoming.staged, names):
-            buffer = io.BytesIO()
-            # Nulls become unquoted nothing, which COPY reads as NULL; an empty string would be quoted.
-            frame.write_csv(buffer, include_header=False, null_value="", quote_style="necessary")
-            writer.write(buffer.getbuffer())
-            loaded += frame.height
+    with connection.cursor() as cursor, cursor.copy(copy) as writer, ThreadPoolExecutor(1) as ahead:
+        frames = _frames(incoming.staged, names, leave_out)
+        coming = ahead.submit(_next_csv, frames)
+        while (batch := coming.result()) is not None:
+            coming = ahead.submit(_next_csv, frames)  # written as text while the server reads the one before
+            writer.write(batch[0])
+            loaded += batch[1]
             if on_rows is not None:
                 on_rows(loaded)
     connection.execute(sql.SQL("ANALYZE {} (sku_key)").format(TABLE))
     return loaded, _fold(connection, incoming)
 
 
-def _frames(paths: Sequence[Path], names: list[str]) -> Iterator[pl.DataFrame]:
+def _frames(paths: Sequence[Path], names: list[str], leave_out: Rows | None) -> Iterator[pl.DataFrame]:
     for path in paths:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=_COPY_ROWS, columns=names):
                 frame = pl.from_arrow(batch)
                 assert isinstance(frame, pl.DataFrame)
-                yield frame.select(names)
+                frame = frame.select(names)
+                yield frame if leave_out is None else without(frame, leave_out)
+
+
+def _next_csv(frames: Iterator[pl.DataFrame]) -> tuple[memoryview, int] | None:
+    frame = next(frames, None)
+    if frame is None:
+        return None
+    buffer = io.BytesIO()
+    # Nulls become unquoted nothing, which COPY reads as NULL; an empty string would be quoted.
+    frame.write_csv(buffer, include_header=False, null_value="", quote_style="necessary")
+    return buffer.getbuffer(), frame.height
 
 
 def _fold(connection: psycopg.Connection[Any], incoming: Incoming) -> int:
-    connection.execute(
+    doubled = connection.execute(
         sql.SQL(
             """
             CREATE TEMP TABLE doubled ON COMMIT DROP AS
-            SELECT sku_key, array_agg("row") AS rows FROM {} GROUP BY sku_key HAVING count(*) > 1
+            SELECT sku_key, array_agg("row") AS rows
+            FROM {table} JOIN (SELECT sku_key FROM {table} GROUP BY sku_key HAVING count(*) > 1) d USING (sku_key)
+            GROUP BY sku_key
             """
-        ).format(TABLE)
-    )
+        ).format(table=TABLE)
+    ).rowcount
+    if not doubled:
+        return 0
     values = []
     for column in incoming.columns:
         given = (

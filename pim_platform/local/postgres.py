@@ -66,7 +66,7 @@ def tuning(memory: int, shared_memory: int | None) -> dict[str, str]:
         "fsync": "on",
         "full_page_writes": "on",
         "synchronous_commit": "on",
-        "wal_compression": "pglz",  # the wheel is built without lz4
+        "wal_compression": "off",  # the wheel is built without lz4
         "min_wal_size": "512MB",
         "max_wal_size": "4GB",  # an import of 861k rows must not force a checkpoint half-way
         "checkpoint_timeout": "15min",
