@@ -171,7 +171,8 @@ def _insert(incoming: Incoming) -> sql.Composed:
         """
         INSERT INTO pim.products (tenant_id, id, sku, sku_key, {given}, data, source, source_id, job_id, attempt,
                                   source_row, row_hash, commit_seq, created_seq)
-        SELECT %(tenant)s, (%(id_head)s || lpad(to_hex(%(id_start)s + s."row"), 12, '0'))::uuid, s.sku, s.sku_key, {values}, {data}, %(source)s, %(source_id)s, %(job_id)s, %(attempt)s,
+        SELECT %(tenant)s, (%(id_head)s || lpad(to_hex(%(id_start)s + s."row"), 12, '0'))::uuid,
+               s.sku, s.sku_key, {values}, {data}, %(source)s, %(source_id)s, %(job_id)s, %(attempt)s,
                s."row", s.row_hash, %(seq)s, %(seq)s
         FROM {plan} s
         WHERE s.action = 'create' AND s.ctid >= %(first)s::tid AND s.ctid < %(last)s::tid
