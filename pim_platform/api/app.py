@@ -8,14 +8,23 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 import pim_platform
-from pim_platform.api import health, imports, previews, problems, products, reference, schema
+from pim_platform.api import health, imports, previews, problems, products, reference, schema, undo
 from pim_platform.api.problems import Problem
 from pim_platform.api.request_ids import RequestIdMiddleware
 from pim_platform.api.slashes import SlashMiddleware
 from pim_platform.intake.workspace import Workspace
 from pim_platform.settings import Settings, get_settings
 
-_ROUTERS = (imports.router, previews.router, products.router, schema.router, health.router, reference.router)
+_ROUTERS = (
+    imports.router,
+    previews.router,
+    undo.imports,
+    products.router,
+    undo.products,
+    schema.router,
+    health.router,
+    reference.router,
+)
 
 _FASTAPI_OWN = ("HTTPValidationError", "ValidationError")
 

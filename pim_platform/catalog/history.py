@@ -26,7 +26,7 @@ _SHOWN = ("name", "active", "kind", "variant_group")
 
 @dataclass(frozen=True)
 class Entry:
-    """One product in one commit. ``changes`` is ``{field: (old, new)}``, None for no value.
+    """One product in one commit; ``sku`` and ``name`` are those of now, or the last ones. ``changes`` is ``{field: (old, new)}``, None for no value.
 
     ``action`` is ``create``, ``update`` or ``delete``. Of a creation by an import no values are told, and no
     actor (the job has it); one by an undo has both.
@@ -34,6 +34,7 @@ class Entry:
 
     product_id: UUID
     sku: str
+    name: str
     action: str
     version: int
     commit_seq: int
@@ -49,6 +50,7 @@ class Entry:
         return {
             "product_id": str(self.product_id),
             "sku": self.sku,
+            "name": self.name,
             "action": self.action,
             "version": self.version,
             "commit": self.commit_seq,
@@ -71,7 +73,7 @@ class HistoryPage:
 
 _LOGGED = """
 SELECT c.product_id, coalesce(p.sku, c.old ->> 'sku', c.sku_key), c.action, c.version, c.commit_seq, c.changed_at,
-       c.actor, c.source, c.job_id, c.request_id, c.old, c.new
+       c.actor, c.source, c.job_id, c.request_id, c.old, c.new, coalesce(p.name, c.old ->> 'name', '')
 FROM pim.product_changes c LEFT JOIN pim.products p ON p.tenant_id = :tenant AND p.id = c.product_id
 WHERE c.tenant_id = :tenant
 """
@@ -81,11 +83,12 @@ WHERE c.tenant_id = :tenant
 _CREATION = """
 SELECT p.id, p.sku, 'create', 1, p.created_seq, p.created_at, NULL,
        CASE WHEN p.commit_seq = p.created_seq THEN p.source ELSE '' END,
-       CASE WHEN p.commit_seq = p.created_seq THEN p.job_id END, NULL, '{}'::jsonb, '{}'::jsonb
+       CASE WHEN p.commit_seq = p.created_seq THEN p.job_id END, NULL, '{}'::jsonb, '{}'::jsonb, p.name
 FROM pim.products p WHERE p.tenant_id = :tenant AND p.id = :product
 UNION ALL
 (SELECT c.product_id, c.old ->> 'sku', 'create', 1, (c.old ->> 'created_seq')::bigint,
-        (c.old ->> 'created_at')::timestamptz, NULL, '', NULL, NULL, '{}'::jsonb, '{}'::jsonb
+        (c.old ->> 'created_at')::timestamptz, NULL, '', NULL, NULL, '{}'::jsonb, '{}'::jsonb,
+        c.old ->> 'name'
  FROM pim.product_changes c
  WHERE c.tenant_id = :tenant AND c.product_id = :product AND c.action = 'delete'
    AND NOT EXISTS (SELECT FROM pim.products p WHERE p.tenant_id = :tenant AND p.id = :product)
@@ -125,7 +128,7 @@ def product_history(session: Session, product_id: UUID, *, cursor: str | None = 
 
 _CREATED = """
 SELECT p.id, p.sku, 'create', 1, p.created_seq, p.created_at, NULL, p.source, CAST(:job AS uuid), NULL, '{}'::jsonb,
-       '{}'::jsonb
+       '{}'::jsonb, p.name
 FROM pim.products p
 WHERE p.tenant_id = :tenant AND p.created_seq = ANY(:commits) AND p.commit_seq >= :first AND p.id > :after
 ORDER BY p.id LIMIT :limit
@@ -169,7 +172,7 @@ def _entry(row: Any) -> Entry:
         old = {name: old[name] for name in _SHOWN if old.get(name) is not None} | data
     changes = {name: (old.get(name), new.get(name)) for name in {*old, *new}}
     product_id, sku, action, version, seq, at, actor, source, job_id, request_id = row[:10]
-    return Entry(product_id, sku, action, version, seq, at, actor, source, job_id, request_id, changes)
+    return Entry(product_id, sku, row[12], action, version, seq, at, actor, source, job_id, request_id, changes)
 
 
 def _require_limit(limit: int) -> None:

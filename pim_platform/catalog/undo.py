@@ -63,6 +63,16 @@ class Later:
     job_id: UUID | None
     at: datetime
 
+    def as_json(self) -> dict[str, Any]:
+        """The commit as API and CLI show it."""
+        return {
+            "commit": self.commit_seq,
+            "actor": self.actor,
+            "source": self.source,
+            "job_id": str(self.job_id) if self.job_id else None,
+            "at": self.at.isoformat(),
+        }
+
 
 @dataclass(frozen=True)
 class FieldChange:
@@ -87,12 +97,30 @@ class UndoItem:
 
     product_id: UUID
     sku: str
+    name: str
     outcome: Outcome
     reason: Reason | None
     changes: list[FieldChange]
     conflicts: list[FieldConflict]
     later: Later | None
     other_product_id: UUID | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The product as API and CLI show it."""
+        return {
+            "product_id": str(self.product_id),
+            "sku": self.sku,
+            "name": self.name,
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "changes": [asdict(change) for change in self.changes],
+            "conflicts": [
+                {"field": conflict.field, "later": conflict.later.as_json() if conflict.later else None}
+                for conflict in self.conflicts
+            ],
+            "later": self.later.as_json() if self.later else None,
+            "other_product_id": str(self.other_product_id) if self.other_product_id else None,
+        }
 
 
 @dataclass(frozen=True)
@@ -307,7 +335,8 @@ WHERE u.outcome = 'recreate'
 
 _PAGE = """
 SELECT u.sku_key, u.product_id, coalesce(p.sku, u.old ->> 'sku', u.sku_key), u.outcome, u.reason,
-       CASE WHEN u.outcome = 'restore' THEN jsonb_build_array(u.new, u.old) END, u.conflicts, u.later_seq, u.other_id
+       CASE WHEN u.outcome = 'restore' THEN jsonb_build_array(u.new, u.old) END, u.conflicts, u.later_seq, u.other_id,
+       coalesce(p.name, u.old ->> 'name', '')
 FROM undo_plan u LEFT JOIN pim.products p ON p.tenant_id = %(tenant)s AND p.id = u.product_id
 WHERE (u.sku_key, u.product_id) > (%(after)s, %(after_id)s)
   AND CASE coalesce(%(only)s, '') WHEN '' THEN true WHEN 'conflict' THEN u.outcome = 'keep' OR u.conflicts IS NOT NULL
@@ -379,15 +408,16 @@ def _later(connection: psycopg.Connection[Any], tenant_id: UUID, seqs: set[int])
 
 
 def _item(row: tuple[Any, ...], later: dict[int, Later]) -> UndoItem:
-    _, product_id, sku, outcome, reason, values, conflicts, later_seq, other = row
+    _, product_id, sku, outcome, reason, values, conflicts, later_seq, other, name = row
     now, becomes = values or ({}, {})
     return UndoItem(
         product_id=product_id,
         sku=sku,
+        name=name,
         outcome=outcome,
         reason=reason,
-        changes=[FieldChange(name, now.get(name), becomes.get(name)) for name in sorted({*now, *becomes})],
-        conflicts=[FieldConflict(name, later.get(int(seq))) for name, seq in sorted((conflicts or {}).items())],
+        changes=[FieldChange(field, now.get(field), becomes.get(field)) for field in sorted({*now, *becomes})],
+        conflicts=[FieldConflict(field, later.get(int(seq))) for field, seq in sorted((conflicts or {}).items())],
         later=later.get(int(later_seq)) if outcome == "keep" and later_seq is not None else None,
         other_product_id=other,
     )

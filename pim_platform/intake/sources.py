@@ -7,7 +7,7 @@ import re
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from pim_platform.errors import InvalidRequest
+from pim_platform.errors import InvalidRequest, NotFound
 from pim_platform.intake.models import Source
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
@@ -30,3 +30,37 @@ def ensure_source(session: Session, slug: str) -> Source:
     return session.scalars(
         select(Source).where(Source.tenant_id == session.info["tenant_id"], Source.slug == slug)
     ).one()
+
+
+def find_source(session: Session, slug: str) -> Source:
+    """The session's tenant's source of that slug. Raises NotFound, for another tenant's as well."""
+    found = session.scalar(
+        select(Source).where(Source.tenant_id == session.info["tenant_id"], Source.slug == slug.strip().lower())
+    )
+    if found is None:
+        raise NotFound(
+            f"There is no source {slug!r}.",
+            fix="A source is made by its first import; check the spelling.",
+            code="unknown_source",
+            value=slug,
+        )
+    return found
+
+
+def set_source(session: Session, slug: str, *, full_feed: bool | None = None, absent_rows: str | None = None) -> Source:
+    """Change how a source of the session's tenant is imported, what is None stays; made where it is new.
+
+    ``full_feed``: every file lists all that the source has; ``absent_rows``: what becomes of the rest (keep,
+    deactivate or delete). Raises InvalidRequest.
+    """
+    if absent_rows is not None and absent_rows not in ("keep", "deactivate", "delete"):
+        raise InvalidRequest(
+            f"Absent rows cannot be treated by {absent_rows!r}.", fix="Use keep, deactivate or delete."
+        )
+    found = ensure_source(session, slug)
+    if full_feed is not None:
+        found.full_feed = full_feed
+    if absent_rows is not None:
+        found.absent_rows = absent_rows
+    session.flush()
+    return found

@@ -51,10 +51,17 @@ CASES: dict[tuple[str, str], Case] = {
     ("GET", "/api/pim/import/{job_id}/diff/"): Case(404, code="unknown_job"),
     ("GET", "/api/pim/import/{job_id}/diff/summary/"): Case(404, code="unknown_job"),
     ("POST", "/api/pim/import/{job_id}/promote/"): Case(404, code="unknown_job"),
+    ("GET", "/api/pim/import/{job_id}/undo/"): Case(404, code="unknown_job"),
+    ("POST", "/api/pim/import/{job_id}/release/"): Case(404, code="unknown_job"),
+    ("GET", "/api/pim/import/{job_id}/changes/"): Case(404, code="unknown_job"),
     ("GET", "/api/pim/products/"): Case(200),
+    ("GET", "/api/pim/products/{product_id}/history/"): Case(404, code="unknown_product"),
+    ("POST", "/api/pim/products/bulk-delete/"): Case(200, lambda: {"json": {"skus": ["nobody's"]}}),
     ("GET", "/api/pim/products/{product_id}/"): Case(404, code="unknown_product"),
     ("POST", "/api/pim/products/bulk/"): Case(200, _records),
     ("GET", "/api/pim/schema/"): Case(200),
+    # Last: it takes back what the others look at.
+    ("POST", "/api/pim/import/{job_id}/undo/"): Case(404, code="unknown_job"),
 }
 PUBLIC = {("GET", "/health/live"), ("GET", "/health/ready")}
 
