@@ -3,6 +3,7 @@
 import dagster as dg
 from sqlalchemy import text
 
+from pim_platform.intake.collecting import collect
 from pim_platform.storage.postgres import anonymous_session
 from resources import WorkspaceResource
 
@@ -20,13 +21,35 @@ def log_partitions(stores: WorkspaceResource) -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(metadata={"made": int(made or 0)})
 
 
-MAINTENANCE_ASSETS = [log_partitions]
+@dg.asset(
+    key=["pim", "garbage"],
+    group_name="maintenance",
+    kinds={"postgres"},
+    description="Stored files and months of the change log that nothing refers to any more, removed.",
+)
+def garbage(stores: WorkspaceResource) -> dg.MaterializeResult[None]:
+    """Remove what is past retention and what dead attempts left behind."""
+    found = collect(stores.workspace())
+    return dg.MaterializeResult(
+        metadata={
+            "staged_objects": found.staged_objects,
+            "upload_objects": found.upload_objects,
+            "bytes": found.staged_bytes + found.upload_bytes,
+            "upload_rows": found.upload_rows,
+            "change_partitions": found.change_partitions,
+        }
+    )
+
+
+MAINTENANCE_ASSETS = [log_partitions, garbage]
 
 MAINTENANCE_SCHEDULES = [
     dg.ScheduleDefinition(
         name="maintenance_daily",
         job=dg.define_asset_job(
-            "maintenance", selection=dg.AssetSelection.assets(log_partitions), executor_def=dg.in_process_executor
+            "maintenance",
+            selection=dg.AssetSelection.assets(log_partitions, garbage),
+            executor_def=dg.in_process_executor,
         ),
         cron_schedule="41 2 * * *",
         execution_timezone="UTC",

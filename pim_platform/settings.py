@@ -49,6 +49,10 @@ class Settings(BaseSettings):
     change_retention_days: int = Field(
         365, ge=1, description="Days the change log is kept: as long an import can be undone."
     )
+    staged_retention_days: int = Field(
+        90, ge=1, description="Days the staged rows and previews of a finished import are kept beside its products'."
+    )
+    upload_retention_days: int = Field(365, ge=1, description="Days the file of a finished import is kept.")
     lock_timeout_seconds: float = Field(5.0, gt=0, description="How long an API writer waits for a tenant's lock (D7).")
     lease_heartbeat_seconds: float = Field(5.0, gt=0, description="How often a running attempt renews its lease (D19).")
     lease_timeout_seconds: float = Field(

@@ -15,11 +15,16 @@ from pim_platform.errors import PimError
 #: Command -> where it lives and its one-line help (kept here so that ``pim --help`` imports nothing).
 _COMMANDS = {
     "demo": ("pim_platform.cli.demo:demo", "Start the stack with a demo tenant and a sample catalogue."),
+    "diff": ("pim_platform.cli.diff:diff_command", "Show field by field what a dry run would change."),
     "doctor": ("pim_platform.cli.stack:doctor", "Check settings, versions, servers, migrations, roles and disk."),
+    "gc": ("pim_platform.cli.gc:gc_command", "Remove stored files and logs that nothing refers to any more."),
     "import": ("pim_platform.cli.imports:import_command", "Import a product file into a tenant's catalogue."),
     "key": ("pim_platform.cli.tenancy:key", "Make API keys."),
     "migrate": ("pim_platform.cli.stack:migrate_command", "Bring both engines to the newest version."),
+    "promote": ("pim_platform.cli.promote:promote_command", "Commit exactly what a dry run showed."),
     "propose": ("pim_platform.cli.propose:propose_command", "Show what the platform makes of a file; needs no server."),
+    "publish": ("pim_platform.cli.publish:publish_command", "Bring ClickHouse up to date, rebuild or check it."),
+    "rework": ("pim_platform.cli.rework:rework_command", "Import corrected rejects into the job they came from."),
     "status": ("pim_platform.cli.stack:status", "Say what runs; exit 0 when every part is ready."),
     "tenant": ("pim_platform.cli.tenancy:tenant", "Make and list tenants."),
     "up": ("pim_platform.cli.stack:up", "Run everything on this machine until Ctrl-C."),

@@ -51,20 +51,21 @@ def import_command(
     Exit 0: done (rejects allowed); 2: bad input; 3: held or waiting for a person; 1: anything else.
     """
     settings = get_settings()
-    with _stores(settings, inline=inline) as workspace:
+    with stores(settings, inline=inline) as workspace:
         from pim_platform.tenancy.tenants import find_tenant
 
         found = find_tenant(workspace.app, tenant)
         job = _confirmed(workspace, found, file, source, reject_policy, yes=yes, dry_run=dry_run, as_json=as_json)
         if job.state not in ("mapping", "done", "failed", "cancelled", "staged", "held"):
-            job = _run(settings, workspace, found, job, inline=inline, quiet=as_json)
-        rejects = _rejects_file(settings, workspace, job)
-    _report(job, rejects, as_json=as_json)
-    sys.exit(_exit_code(job))
+            job = run_to_rest(settings, workspace, found, job, inline=inline, quiet=as_json)
+        rejects = rejects_file(settings, workspace, job)
+    report(job, rejects, as_json=as_json)
+    sys.exit(exit_code(job))
 
 
 @contextmanager
-def _stores(settings: Settings, *, inline: bool) -> Iterator[Workspace]:
+def stores(settings: Settings, *, inline: bool) -> Iterator[Workspace]:
+    """The workspace: with ``inline`` its engines are started where none run. Raises NotRunning without a stack."""
     from pim_platform.intake.workspace import Workspace
 
     with ExitStack() as stack:
@@ -147,7 +148,7 @@ def _show_mapping(job: ImportJob) -> None:
     Console(stderr=True).print(table)
 
 
-def _run(
+def run_to_rest(
     settings: Settings, workspace: Workspace, tenant: TenantInfo, job: ImportJob, *, inline: bool, quiet: bool
 ) -> ImportJob:
     """Run the job here, or wait for the stack to run it; shows progress either way."""
@@ -233,7 +234,8 @@ def _watching(look: Callable[[], ImportJob], show: Callable[[ImportJob], None]) 
         thread.join()
 
 
-def _rejects_file(settings: Settings, workspace: Workspace, job: ImportJob) -> Path | None:
+def rejects_file(settings: Settings, workspace: Workspace, job: ImportJob) -> Path | None:
+    """Write the job's rejects into the home; None where it has none."""
     from pim_platform.intake.running import write_rejects
 
     if not job.rows_rejected:
@@ -244,7 +246,8 @@ def _rejects_file(settings: Settings, workspace: Workspace, job: ImportJob) -> P
     return path if write_rejects(workspace, job, path) else None
 
 
-def _report(job: ImportJob, rejects: Path | None, *, as_json: bool) -> None:
+def report(job: ImportJob, rejects: Path | None, *, as_json: bool) -> None:
+    """Print what became of the job: its ledger, or why it waits or failed."""
     ledger = job.ledger()
     if as_json:
         empty = dict.fromkeys(("read", "created", "updated", "unchanged", "rejected", "superseded", "merged"), 0)
@@ -271,10 +274,13 @@ def _report(job: ImportJob, rejects: Path | None, *, as_json: bool) -> None:
         click.echo(f"    {count:>10,} x {code}")
     if rejects:
         click.echo(f"rejects: {rejects}")
+    if job.state == "staged":
+        click.echo(f"see it with `pim diff {job.id}`, commit exactly this with `pim promote {job.id}`")
 
 
-def _exit_code(job: ImportJob) -> int:
-    if job.state == "done" or (job.state == "staged" and job.dry_run):
+def exit_code(job: ImportJob) -> int:
+    """0: done, or a dry run that is ready; 2: bad input; 3: held or waiting for a person; 1: anything else."""
+    if job.state == "done" or (job.state == "staged" and job.dry_run and job.reason_code is None):
         return 0
     if job.state in ("mapping", "held", "staged"):
         return 3

@@ -82,12 +82,13 @@ def merged_attempts(workspace: Workspace, job: ImportJob) -> list[ImportAttempt]
 
 
 def kept_by(workspace: Workspace, job: ImportJob, numbers: Iterable[int]) -> tuple[list[str], set[str]]:
-    """What these attempts of a job need: (their folders, single objects of other attempts' folders)."""
+    """What these attempts of a job are: (their folders, the manifests in them and every object that those name)."""
     folders = [attempt_folder(job.tenant_id, job.id, number) for number in sorted(set(numbers))]
     keys: set[str] = set()
     for number in set(numbers):
         try:
             keys.update(read_manifest(workspace, job, number).keys)
+            keys.add(attempt_folder(job.tenant_id, job.id, number) + "manifest.json")
         except NotFound:
             continue  # it staged nothing, or retention took it
     return folders, keys

@@ -17,7 +17,7 @@ from uuid import UUID
 import polars as pl
 
 from pim_platform.catalog.staged import RAW_PREFIX, REJECT_COLUMNS
-from pim_platform.errors import Conflict, InvalidMapping
+from pim_platform.errors import Conflict, InvalidMapping, NotFound
 from pim_platform.intake.dialect import Dialect, detect_dialect
 from pim_platform.intake.jobs import get_job
 from pim_platform.intake.landing import store_upload
@@ -43,6 +43,14 @@ def rework_job(
     with tenant_session(workspace.app, tenant_id) as session:
         job = get_job(session, job_id)
         _require_rejects(job)
+    try:
+        read_manifest(workspace, job)
+    except NotFound as error:
+        raise Conflict(
+            "The import's rejects are past their retention.",
+            fix="Upload the corrected records as a new import.",
+            code="nothing_rejected",
+        ) from error
     with store_upload(workspace, tenant_id, content) as stored:
         dialect, row_column = _dialect_of(stored.path, name, job)
         with tenant_session(workspace.app, tenant_id) as session:
