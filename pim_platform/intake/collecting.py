@@ -2,9 +2,10 @@
 
 What is kept is decided from rows, never from ages of objects alone:
 
-* of a job's folder: what holds the raw row of a product, or of a deleted one that an undo may bring back; every attempt of an unfinished job that is its
-  result, its preview or at work; all merges and the preview of a job that ended within ``PIM_STAGED_RETENTION_DAYS``;
-  the last full feed of a source, which tells what is absent from the next; and what manifests of those name elsewhere;
+* of a job's folder: what holds the raw row of a product, or of a deleted one that an undo may bring back; of an
+  unfinished job its results, its preview and the attempt at work; all merges and the preview of a job that ended within
+  ``PIM_STAGED_RETENTION_DAYS``; the last full feed of a source, which tells what is absent from the next. A manifest
+  that is kept keeps what it names, also in other attempts' folders;
 * uploads of unfinished jobs, of those that ended within ``PIM_UPLOAD_RETENTION_DAYS``, and of those that a mapping
   template was confirmed with;
 * months of the change log that ended within ``PIM_CHANGE_RETENTION_DAYS``: as long can an import be undone.
@@ -15,13 +16,11 @@ Objects whose job or upload is unknown are somebody's who is just landing a file
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, or_, select, text
-from sqlalchemy.orm import Session
 
 from pim_platform.intake.jobs import FINAL
 from pim_platform.intake.landing import upload_key
@@ -42,6 +41,12 @@ _RAW_ROWS = text(
     "WHERE tenant_id = :tenant AND job_id IS NOT NULL AND attempt IS NOT NULL "
     "UNION SELECT DISTINCT (old ->> 'job_id')::uuid, (old ->> 'attempt')::int FROM pim.product_changes "
     "WHERE tenant_id = :tenant AND action = 'delete' AND old ->> 'job_id' IS NOT NULL AND old ->> 'attempt' IS NOT NULL"
+)
+
+#: The newest full feed of each source: its staged keys say what the next one lacks (design D6).
+_LAST_FEEDS = text(
+    "SELECT DISTINCT ON (source_id) id FROM pim.import_jobs WHERE tenant_id = :tenant AND full_feed AND state = 'done' "
+    "ORDER BY source_id, finished_at DESC"
 )
 
 
@@ -86,24 +91,13 @@ def _collect_staged(workspace: Workspace, tenant_id: UUID, found: Collected, now
         by_products: dict[UUID, set[int]] = defaultdict(set)
         for job_id, number in session.execute(_RAW_ROWS, {"tenant": tenant_id}):
             by_products[job_id].add(number)
-        last_feeds = set(_last_feeds(session, tenant_id))
+        last_feeds: set[UUID] = set(session.scalars(_LAST_FEEDS, {"tenant": tenant_id}))
     for name, objects in by_job.items():
         for stored in _garbage(workspace, tenant_id, name, objects, by_products, last_feeds, now):
             found.staged_objects += 1
             found.staged_bytes += stored.size
             if not dry_run:
                 workspace.objects.delete(stored.key)
-
-
-def _last_feeds(session: Session, tenant_id: UUID) -> Iterable[UUID]:
-    """The newest full feed of each source: its staged keys say what the next one lacks (design D6)."""
-    query = (
-        select(ImportJob.id)
-        .distinct(ImportJob.source_id)
-        .where(ImportJob.tenant_id == tenant_id, ImportJob.full_feed, ImportJob.committed, ImportJob.state == "done")
-        .order_by(ImportJob.source_id, ImportJob.finished_at.desc())
-    )
-    return session.scalars(query)
 
 
 def _garbage(
