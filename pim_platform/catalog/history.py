@@ -26,10 +26,10 @@ _SHOWN = ("name", "active", "kind", "variant_group")
 
 @dataclass(frozen=True)
 class Entry:
-    """One product in one commit; ``sku`` and ``name`` are those of now, or the last ones. ``changes`` is ``{field: (old, new)}``, None for no value.
+    """One product in one commit; ``sku`` and ``name`` are those of now, or the last ones.
 
-    ``action`` is ``create``, ``update`` or ``delete``. Of a creation by an import no values are told, and no
-    actor (the job has it); one by an undo has both.
+    ``changes`` is ``{field: (old, new)}``, None for no value. ``action`` is ``create``, ``update`` or ``delete``.
+    Of a creation by an import no values are told, and no actor (the job has it); one by an undo has both.
     """
 
     product_id: UUID

@@ -14,6 +14,7 @@ from pim_platform.errors import PimError
 
 #: Command -> where it lives and its one-line help (kept here so that ``pim --help`` imports nothing).
 _COMMANDS = {
+    "delete": ("pim_platform.cli.undo:delete_command", "Delete products; undo brings them back."),
     "demo": ("pim_platform.cli.demo:demo", "Start the stack with a demo tenant and a sample catalogue."),
     "diff": ("pim_platform.cli.diff:diff_command", "Show field by field what a dry run would change."),
     "doctor": ("pim_platform.cli.stack:doctor", "Check settings, versions, servers, migrations, roles and disk."),
@@ -24,9 +25,12 @@ _COMMANDS = {
     "promote": ("pim_platform.cli.promote:promote_command", "Commit exactly what a dry run showed."),
     "propose": ("pim_platform.cli.propose:propose_command", "Show what the platform makes of a file; needs no server."),
     "publish": ("pim_platform.cli.publish:publish_command", "Bring ClickHouse up to date, rebuild or check it."),
+    "release": ("pim_platform.cli.undo:release_command", "Let a held import run."),
     "rework": ("pim_platform.cli.rework:rework_command", "Import corrected rejects into the job they came from."),
+    "source": ("pim_platform.cli.undo:source", "Say how the files of a source are imported."),
     "status": ("pim_platform.cli.stack:status", "Say what runs; exit 0 when every part is ready."),
     "tenant": ("pim_platform.cli.tenancy:tenant", "Make and list tenants."),
+    "undo": ("pim_platform.cli.undo:undo_command", "Take back what an import did, field by field."),
     "up": ("pim_platform.cli.stack:up", "Run everything on this machine until Ctrl-C."),
 }
 

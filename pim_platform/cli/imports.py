@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 from uuid import UUID
 
 import click
@@ -18,6 +18,7 @@ from pim_platform.errors import Misconfigured
 from pim_platform.settings import Settings, get_settings
 
 if TYPE_CHECKING:
+    from pim_platform.intake.landing import AbsentRows
     from pim_platform.intake.models import ImportJob
     from pim_platform.intake.workspace import Workspace
     from pim_platform.tenancy.tenants import TenantInfo
@@ -26,6 +27,14 @@ _POLL_SECONDS = 0.3
 
 #: Reasons of a failed job that no other file would mend; every other reason is the input's.
 _NOT_INPUT = {"internal", "engines_disagree", "ledger_unbalanced", "too_many_attempts", "engine_unavailable"}
+
+
+class _Feed(TypedDict):
+    """What the caller says of the file's rows: bad ones, and those it lacks."""
+
+    reject_policy: str
+    full_feed: bool
+    absent_rows: AbsentRows | None
 
 
 @click.command("import")
@@ -42,9 +51,24 @@ _NOT_INPUT = {"internal", "engines_disagree", "ledger_unbalanced", "too_many_att
     show_default=True,
     help="What bad rows do: skip, stop_first, or stop_above:N% .",
 )
+@click.option("--full-feed", is_flag=True, help="The file lists all that its source has.")
+@click.option(
+    "--absent",
+    type=click.Choice(["keep", "deactivate", "delete"]),
+    help="What becomes of products that a full feed holds no more; else as the source says.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def import_command(
-    file: Path, tenant: str, source: str, yes: bool, dry_run: bool, inline: bool, reject_policy: str, as_json: bool
+    file: Path,
+    tenant: str,
+    source: str,
+    yes: bool,
+    dry_run: bool,
+    inline: bool,
+    reject_policy: str,
+    full_feed: bool,
+    absent: AbsentRows | None,
+    as_json: bool,
 ) -> None:
     """Import FILE into a tenant's catalogue.
 
@@ -55,7 +79,8 @@ def import_command(
         from pim_platform.tenancy.tenants import find_tenant
 
         found = find_tenant(workspace.app, tenant)
-        job = _confirmed(workspace, found, file, source, reject_policy, yes=yes, dry_run=dry_run, as_json=as_json)
+        feed: _Feed = {"reject_policy": reject_policy, "full_feed": full_feed, "absent_rows": absent}
+        job = _confirmed(workspace, found, file, source, feed, yes=yes, dry_run=dry_run, as_json=as_json)
         if job.state not in ("mapping", "done", "failed", "cancelled", "staged", "held"):
             job = run_to_rest(settings, workspace, found, job, inline=inline, quiet=as_json)
         rejects = rejects_file(settings, workspace, job)
@@ -96,7 +121,7 @@ def _confirmed(
     tenant: TenantInfo,
     file: Path,
     source: str,
-    reject_policy: str,
+    feed: _Feed,
     *,
     yes: bool,
     dry_run: bool,
@@ -119,7 +144,7 @@ def _confirmed(
             origin="cli",
             actor=actor,
             dry_run=dry_run,
-            reject_policy=reject_policy,
+            **feed,
         )
     job = propose_job(workspace, tenant.id, job_id)
     if job.state != "mapping":  # the same file is on its way already: watch that one

@@ -1,0 +1,178 @@
+"""``pim undo``, ``pim delete``, ``pim release`` and ``pim source``: they start this home's engines if none run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pim_platform.settings import get_settings
+
+if TYPE_CHECKING:
+    from pim_platform.catalog.deleting import Selection
+    from pim_platform.catalog.undo import UndoPreview
+    from pim_platform.intake.workspace import Workspace
+    from pim_platform.tenancy.tenants import TenantInfo
+
+#: Products of an undo that are printed; the API has all of them in pages.
+_SHOWN = 20
+
+
+@contextmanager
+def _tenant(slug: str) -> Iterator[tuple[Workspace, TenantInfo]]:
+    from pim_platform.intake.workspace import Workspace
+    from pim_platform.local.engines import engines
+    from pim_platform.tenancy.tenants import find_tenant
+
+    settings = get_settings()
+    with engines(settings):
+        workspace = Workspace(settings)
+        yield workspace, find_tenant(workspace.app, slug)
+
+
+@click.command("undo")
+@click.argument("job")
+@click.option("--tenant", "slug", required=True, help="Slug of the tenant.")
+@click.option("--preview", is_flag=True, help="Say what it would do and write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def undo_command(job: str, slug: str, preview: bool, as_json: bool) -> None:
+    """Take back what the import JOB did, except where somebody changed it later.
+
+    JOB may be an undo or a bulk delete too. Exit 2: it cannot be undone.
+    """
+    from pim_platform.cli.actor import cli_actor
+    from pim_platform.intake.jobs import parse_job_id
+    from pim_platform.intake.undoing import preview_undo_job, undo_job
+
+    with _tenant(slug) as (workspace, tenant):
+        job_id = parse_job_id(job)
+        shown = preview_undo_job(workspace, tenant.id, job_id, only="conflict", limit=_SHOWN)
+        if preview:
+            answer: dict[str, Any] = {"preview": True, "counts": shown.counts.as_json()}
+        else:
+            done = undo_job(workspace, tenant.id, job_id, actor=cli_actor(), origin="cli")
+            answer = {"job_id": str(done.job.id), "counts": done.counts.as_json(), "published": done.published}
+    if as_json:
+        click.echo(json.dumps(answer | {"kept": [item.as_json() for item in shown.items]}))
+        return
+    click.echo("would do" if preview else f"job {answer['job_id']}: done")
+    for name, count in answer["counts"].items():
+        click.echo(f"  {name:<11}{count:>12,}")
+    _show_kept(shown)
+    if not answer.get("published", True):
+        click.echo("ClickHouse did not answer; it is published as soon as it does.", err=True)
+
+
+def _show_kept(shown: UndoPreview) -> None:
+    for item in shown.items:
+        fields = ", ".join(conflict.field for conflict in item.conflicts) or "whole"
+        later = next((conflict.later for conflict in item.conflicts if conflict.later), item.later)
+        who = f", {later.actor} at {later.at:%Y-%m-%d %H:%M}" if later else ""
+        click.echo(f"  kept: {item.sku} ({fields}): {item.reason or 'changed_since'}{who}")
+    if shown.next_cursor is not None:
+        click.echo(f"  ... and {shown.counts.conflicts - len(shown.items):,} more; the API shows all of them")
+
+
+@click.command("delete")
+@click.option("--tenant", "slug", required=True, help="Slug of the tenant.")
+@click.option("--all", "everything", is_flag=True, help="The whole catalogue.")
+@click.option("--sku", "skus", multiple=True, help="This product; may be given again.")
+@click.option("--source", help="Products that this source wrote last.")
+@click.option("--job", help="Products that this import wrote last.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def delete_command(
+    slug: str, everything: bool, skus: tuple[str, ...], source: str | None, job: str | None, yes: bool, as_json: bool
+) -> None:
+    """Delete a tenant's products; `pim undo` brings them back.
+
+    Several conditions must all be met. Exit 3: not confirmed.
+    """
+    from pim_platform.catalog.deleting import count_products
+    from pim_platform.cli.actor import cli_actor
+    from pim_platform.intake.removing import delete_selection
+    from pim_platform.storage.postgres import tenant_session
+
+    with _tenant(slug) as (workspace, tenant):
+        selection = _selection(workspace, tenant, everything, skus, source, job)
+        with tenant_session(workspace.app, tenant.id) as session:
+            count = count_products(session, selection)
+        if not yes and (
+            as_json or not sys.stdin.isatty() or not click.confirm(f"Delete {count:,} products of {slug}?")
+        ):
+            click.echo(f"{count:,} products are meant; add --yes to delete them.", err=True)
+            sys.exit(3)
+        done = delete_selection(workspace, tenant.id, selection, actor=cli_actor(), origin="cli")
+    if as_json:
+        click.echo(json.dumps({"job_id": str(done.job.id), "deleted": done.deleted, "published": done.published}))
+        return
+    click.echo(f"job {done.job.id}: {done.deleted:,} products deleted; `pim undo {done.job.id}` brings them back")
+
+
+def _selection(
+    workspace: Workspace,
+    tenant: TenantInfo,
+    everything: bool,
+    skus: tuple[str, ...],
+    source: str | None,
+    job: str | None,
+) -> Selection:
+    from pim_platform.catalog.deleting import Selection
+    from pim_platform.intake.jobs import get_job, parse_job_id
+    from pim_platform.intake.sources import find_source
+    from pim_platform.storage.postgres import tenant_session
+
+    with tenant_session(workspace.app, tenant.id) as session:
+        return Selection(
+            everything=everything,
+            skus=skus or None,
+            source_id=find_source(session, source).id if source else None,
+            job_id=get_job(session, parse_job_id(job)).id if job else None,
+        )
+
+
+@click.command("release")
+@click.argument("job")
+@click.option("--tenant", "slug", required=True, help="Slug of the tenant.")
+def release_command(job: str, slug: str) -> None:
+    """Let the import JOB run that is held because its full feed lacks many products."""
+    from pim_platform.cli.actor import cli_actor
+    from pim_platform.intake.jobs import parse_job_id
+    from pim_platform.intake.removing import release_job
+
+    with _tenant(slug) as (workspace, tenant):
+        found = release_job(workspace, tenant.id, parse_job_id(job), cli_actor())
+    click.echo(f"job {found.id}: {found.state}; the stack runs it, or import the file again with --inline")
+
+
+@click.group("source")
+def source() -> None:
+    """Say how the files of a source are imported."""
+
+
+@source.command("set")
+@click.argument("name")
+@click.option("--tenant", "slug", required=True, help="Slug of the tenant.")
+@click.option("--full-feed/--partial", default=None, help="Whether every file lists all that the source has.")
+@click.option(
+    "--absent",
+    type=click.Choice(["keep", "deactivate", "delete"]),
+    help="What becomes of products that a full feed holds no more.",
+)
+def set_command(name: str, slug: str, full_feed: bool | None, absent: str | None) -> None:
+    """Change the source NAME; what is left out stays as it is."""
+    from pim_platform.cli.actor import cli_actor
+    from pim_platform.intake.sources import set_source
+    from pim_platform.storage.postgres import tenant_session
+    from pim_platform.tenancy.audit import record
+
+    with _tenant(slug) as (workspace, tenant), tenant_session(workspace.app, tenant.id) as session:
+        found = set_source(session, name, full_feed=full_feed, absent_rows=absent)
+        details = {"full_feed": found.full_feed, "absent_rows": found.absent_rows}
+        record(session, cli_actor(), "source.set", "source", str(found.id), **details)
+    feeds = "full feeds" if found.full_feed else "partial files"
+    click.echo(f"source {found.slug}: {feeds}, absent rows: {found.absent_rows}")
