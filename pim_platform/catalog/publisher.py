@@ -97,10 +97,14 @@ def _stream(
             column_names=_COLUMNS,
             insert_block=_with(first, chunks),
             fmt="TabSeparated",
+            settings=_INSERT,
         )
 
 
 _CHUNK = 1024 * 1024
+
+#: Every key stands once in what is sent, so there is nothing to replace while inserting; merges do that later.
+_INSERT = {"optimize_on_insert": 0, "max_insert_threads": 2}
 
 
 def _chunks(copy: psycopg.Copy) -> Generator[bytes, None, None]:

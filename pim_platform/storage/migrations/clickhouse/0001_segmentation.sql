@@ -7,7 +7,7 @@ CREATE TABLE IF NOT EXISTS segmentation.product_versions
   sku_key String,
   sku String,
   name String,
-  data String CODEC(ZSTD(1)),
+  data String,
   updated_at DateTime64(6, 'UTC'),
   product_id UUID,
   active Bool,
