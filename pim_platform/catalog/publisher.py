@@ -6,7 +6,8 @@ untouched. Publishing again is harmless: ``version`` is the tenant's commit numb
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -87,38 +88,41 @@ def _stream(
     connection: psycopg.Connection[Any], clickhouse: Client, statement: str, tenant_id: UUID, after: int
 ) -> None:
     query = sql.SQL(statement).format(tenant=sql.Literal(str(tenant_id)), after=sql.Literal(after))
-    with connection.cursor() as cursor, cursor.copy(query) as copy:
-        chunks = _chunks(copy)
-        first = next(chunks, None)
-        if first is None:
-            return
-        clickhouse.raw_insert(
-            "segmentation.product_versions",
-            column_names=_COLUMNS,
-            insert_block=_with(first, chunks),
-            fmt="TabSeparated",
-            settings=_INSERT,
-        )
+    with connection.cursor() as cursor, cursor.copy(query) as copy, ThreadPoolExecutor(1) as beside:
+        sending: Future[object] | None = None
+        for piece in _pieces(copy):
+            if sending is not None:
+                sending.result()
+            # ClickHouse takes one piece while PostgreSQL writes the next.
+            sending = beside.submit(_send, clickhouse, piece)
+        if sending is not None:
+            sending.result()
 
 
-_CHUNK = 1024 * 1024
+def _send(clickhouse: Client, rows: bytes) -> object:
+    return clickhouse.raw_insert(
+        "segmentation.product_versions",
+        column_names=_COLUMNS,
+        insert_block=rows,
+        fmt="TabSeparated",
+        settings=_INSERT,
+    )
+
+
+#: Bytes of one insert: large enough for few parts, small enough that memory does not grow with the catalogue.
+_PIECE = 32 * 1024 * 1024
 
 #: Every key stands once in what is sent, so there is nothing to replace while inserting; merges do that later.
 _INSERT = {"optimize_on_insert": 0, "max_insert_threads": 2}
 
 
-def _chunks(copy: psycopg.Copy) -> Generator[bytes, None, None]:
-    """The COPY stream in pieces of about a megabyte: psycopg hands out one row at a time."""
+def _pieces(copy: psycopg.Copy) -> Iterator[bytes]:
+    """The COPY stream in pieces of whole rows: psycopg hands out one row at a time."""
     held = bytearray()
-    for block in copy:
-        held += block
-        if len(held) >= _CHUNK:
+    for row in copy:
+        held += row
+        if len(held) >= _PIECE:
             yield bytes(held)
             held.clear()
     if held:
         yield bytes(held)
-
-
-def _with(first: bytes, rest: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
-    yield first
-    yield from rest
