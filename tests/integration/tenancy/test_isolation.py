@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 from uuid import UUID, uuid4
@@ -27,7 +28,7 @@ from sqlalchemy.orm import Session
 import pim_platform.catalog
 import pim_platform.intake
 import pim_platform.tenancy
-from pim_platform.catalog import checksum, products, publisher, schemas, typed_relations
+from pim_platform.catalog import checksum, preview, products, publisher, schemas, typed_relations
 from pim_platform.catalog import diff as diffing
 from pim_platform.catalog import lock as locks
 from pim_platform.catalog import merge as merging
@@ -43,8 +44,11 @@ from pim_platform.intake import (
     landing,
     lease,
     manifests,
+    previews,
+    promoting,
     proposing,
     raw_rows,
+    reworking,
     running,
     sources,
 )
@@ -317,6 +321,7 @@ ABOVE_TENANTS = {
     "tenancy.tenants.find_tenant": "the same, for one slug",
     "tenancy.keys.authenticate": "finds whose key this is; tested below",
     "tenancy.users.login": "finds whose login this is; tested below",
+    "intake.collecting.collect": "the collector, for operators and a schedule; tested beside it",
     "tenancy.bootstrap.first_start": "makes the first tenant of an empty installation",
 }
 
@@ -603,19 +608,128 @@ for _step in ("stage_job", "merge_job", "publish_job", "finish_job"):
     CASES[f"intake.running.{_step}"] = lambda two, step=_step: _stage_by_stage(two, step)
 
 
-@case("intake.running.job_folder")
+@case("intake.manifests.job_folder")
 def _(two: Two) -> Any:
-    assert str(two.a.id) in running.job_folder(two.a.id, two.a.done)
+    assert str(two.a.id) in manifests.job_folder(two.a.id, two.a.done)
 
 
-@case("intake.running.attempt_folder")
+@case("intake.manifests.attempt_folder")
 def _(two: Two) -> Any:
-    assert str(two.a.id) in running.attempt_folder(two.a.id, two.a.done, 1)
+    assert str(two.a.id) in manifests.attempt_folder(two.a.id, two.a.done, 1)
 
 
 @case("intake.manifests.read_manifest")
 def _(two: Two) -> Any:
     return manifests.read_manifest(two.workspace, two.done())
+
+
+@case("intake.manifests.write_manifest")
+def _(two: Two) -> Any:
+    job = two.done()
+    manifests.write_manifest(two.workspace, job, manifests.read_manifest(two.workspace, job))
+
+
+@case("intake.manifests.kept_by")
+def _(two: Two) -> Any:
+    return manifests.kept_by(two.workspace, two.done(), [1])
+
+
+@case("intake.manifests.merged_attempts")
+def _(two: Two) -> Any:
+    found = manifests.merged_attempts(two.workspace, two.done())
+    assert len(found) == 1
+    return found
+
+
+def _staged(two: Two) -> ImportJob:
+    """A dry run of alpha's that waits with its preview."""
+    content = f"SKU,Name,Colour,Price\nX-1,alpha {uuid4()},,\n".encode()
+    return import_bytes(two.workspace, two.a.id, content, dry_run=True, confirm={"mapping": CONFIRM["mapping"]})
+
+
+@case("catalog.preview.write_preview")
+def _(two: Two) -> Any:
+    with two.session() as session, ExitStack() as stack:
+        manifest = manifests.read_manifest(two.workspace, two.done())
+        path = stack.enter_context(two.workspace.objects.local_copy(manifest.staged[0]))
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        incoming = Incoming.of([path], schemas.current_schema(session))
+        connection = driver_connection(session)
+        load(connection, incoming)
+        diffing.diff(connection, two.a.id, None, incoming)
+        # Even where it is asked about bravo, it finds nothing of it to compare with.
+        made = preview.write_preview(connection, two.b.id, incoming, folder)
+        assert made.collision_count == 0
+        return preview.read_lines(made.files).rows()
+
+
+@case("intake.previews.store_preview")
+def _(two: Two) -> Any:
+    previews.store_preview(two.workspace, two.done(), preview.Preview("0", 0, [], 0, []), {"digest": "0"})
+
+
+@case("intake.previews.preview_summary")
+def _(two: Two) -> Any:
+    return previews.preview_summary(two.workspace, _staged(two))
+
+
+@case("intake.previews.preview_files")
+def _(two: Two) -> Any:
+    with previews.preview_files(two.workspace, _staged(two)) as files:
+        return preview.read_lines(files).rows()
+
+
+@case("intake.promoting.promote_job")
+def _(two: Two) -> Any:
+    with pytest.raises(NotFound):
+        promoting.promote_job(two.workspace, two.a.id, two.b.done, ACTOR)
+    job = _staged(two)
+    promoting.promote_job(two.workspace, two.a.id, job.id, ACTOR)
+    return run_job(two.workspace, two.a.id, job.id)
+
+
+@case("intake.promoting.adopt_staged")
+def _(two: Two) -> Any:
+    return promoting.adopt_staged(two.workspace, _staged(two))
+
+
+@case("intake.promoting.why_moved")
+def _(two: Two) -> Any:
+    return promoting.why_moved(two.workspace, _staged(two), [])
+
+
+def _with_a_reject(two: Two) -> ImportJob:
+    content = f"SKU,Name,Colour,Price\nX-1,alpha {uuid4()},,\n,alpha nobody,,\n".encode()
+    return import_bytes(two.workspace, two.a.id, content, confirm={"mapping": CONFIRM["mapping"]})
+
+
+@case("intake.reworking.rework_job")
+def _(two: Two) -> Any:
+    content = io.BytesIO(b"SKU,Name,Colour,Price,row\nX-3,alpha corrected,,,3\n")
+    with pytest.raises(NotFound):
+        reworking.rework_job(two.workspace, two.a.id, two.b.done, content, filename="a.csv", actor=ACTOR)
+    job = _with_a_reject(two)
+    reworking.rework_job(two.workspace, two.a.id, job.id, content, filename="a.csv", actor=ACTOR)
+    done = run_job(two.workspace, two.a.id, job.id)
+    assert done.rows_rejected == 0
+    return done
+
+
+@case("intake.reworking.still_rejected")
+def _(two: Two) -> Any:
+    with TemporaryDirectory() as folder:
+        found = reworking.still_rejected(two.workspace, _with_a_reject(two), [], [], None, Path(folder))
+    assert found.replaced == 1
+    return found
+
+
+@case("intake.landing.store_upload")
+def _(two: Two) -> Any:
+    with (
+        landing.store_upload(two.workspace, two.a.id, io.BytesIO(b"alpha bytes")) as stored,
+        two.session() as session,
+    ):
+        return stored.ensure(session)
 
 
 @case("intake.running.write_rejects")
