@@ -7,14 +7,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 from uuid import UUID
 
 import click
 
-from pim_platform.errors import Misconfigured
+from pim_platform.errors import EngineUnavailable, Misconfigured
 from pim_platform.settings import Settings, get_settings
 
 if TYPE_CHECKING:
@@ -198,19 +198,34 @@ def run_to_rest(
 
 
 def _attempts(settings: Settings, tenant: TenantInfo, job_id: UUID, look: Callable[[], ImportJob]) -> None:
-    """Run attempts until the job is settled: a transient error leaves it to the next one."""
-    from pim_platform.cli.inline import run_inline
+    """Run attempts until the job is settled: a transient error leaves it to the next one.
 
+    An engine of this home that died meanwhile is started again, because nobody else here would.
+    """
+    from pim_platform.cli.inline import run_inline
+    from pim_platform.local.engines import engines
+
+    outages = 0
     while True:
-        job = look()
-        if job.state not in ("confirmed", "staging", "importing"):
-            return
-        if not run_inline(settings, tenant.slug, job_id, job.attempt + 1):
-            after = look()
-            if after.attempt == job.attempt:
-                return  # it never became ours: another process runs it
-            if after.state in ("staging", "importing"):
-                time.sleep(min(10, 2**after.attempt))
+        try:
+            with engines(settings, migrate=False):
+                job = look()
+                if job.state not in ("confirmed", "staging", "importing"):
+                    return
+                succeeded = run_inline(settings, tenant.slug, job_id, job.attempt + 1)
+                after = look()
+        except EngineUnavailable:
+            outages += 1
+            if outages >= settings.max_attempts:
+                raise
+            time.sleep(1)
+            continue
+        if succeeded:
+            continue
+        if after.attempt == job.attempt:
+            return  # it never became ours: another process runs it
+        if after.state in ("staging", "importing"):
+            time.sleep(min(10, 2**after.attempt))
 
 
 @contextmanager
@@ -248,7 +263,8 @@ def _watching(look: Callable[[], ImportJob], show: Callable[[ImportJob], None]) 
 
     def watch() -> None:
         while not stop.wait(_POLL_SECONDS):
-            show(look())
+            with suppress(EngineUnavailable):  # the run itself meets the same outage, and is what deals with it
+                show(look())
 
     thread = threading.Thread(target=watch, name="progress", daemon=True)
     thread.start()

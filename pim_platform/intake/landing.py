@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pim_platform.intake.sources import ensure_source
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.object_store import Digest, spool
 from pim_platform.storage.postgres import tenant_session
+from pim_platform.storage.scratch import scratch_folder
 from pim_platform.tenancy.audit import Actor, record
 
 Origin = Literal["cli", "api", "ui", "inbox"]
@@ -143,8 +143,8 @@ class StoredUpload:
 @contextmanager
 def store_upload(workspace: Workspace, tenant_id: UUID, content: BinaryIO) -> Iterator[StoredUpload]:
     """Store a stream's bytes under their hash. Raises InvalidRequest where they are too many."""
-    with tempfile.TemporaryDirectory(prefix="pim-land-") as scratch:
-        path = Path(scratch) / "original"
+    with scratch_folder("land") as scratch:
+        path = scratch / "original"
         digest = spool(content, path, limit=workspace.settings.max_upload_bytes)
         key = upload_key(tenant_id, digest.sha256)
         if not workspace.objects.exists(key):

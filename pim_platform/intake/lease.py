@@ -24,6 +24,7 @@ from pim_platform.intake.jobs import get_job
 from pim_platform.intake.models import ImportJob
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
+from pim_platform.storage.scratch import clear_dead_scratch
 
 _RUNNING = ("staging", "importing")
 #: Progress is written at least this often (issue: once a second).
@@ -87,6 +88,7 @@ def claim(workspace: Workspace, tenant_id: UUID, job_id: UUID) -> ImportJob:
             job.started_at = func.coalesce(ImportJob.started_at, func.clock_timestamp())
         session.flush()
         session.refresh(job)
+    clear_dead_scratch()
     if spent:
         raise Conflict(str(job.reason), fix="Upload the file again.", code="too_many_attempts")
     return job

@@ -6,7 +6,6 @@ folder; after it (the ledger is in the job's row, written in the same transactio
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -47,6 +46,7 @@ from pim_platform.intake.reworking import still_rejected
 from pim_platform.intake.staging import StageProgress, stage, write_rejects_csv
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import read_snapshot, tenant_session
+from pim_platform.storage.scratch import scratch_folder
 from pim_platform.tenancy.audit import Actor, record
 from pim_platform.tenancy.tenants import get_tenant
 
@@ -130,14 +130,14 @@ def stage_job(workspace: Workspace, job: ImportJob, lease: Lease) -> Manifest:
     def told(progress: StageProgress) -> None:
         lease.tell("staging", progress.read, total)
 
-    with tempfile.TemporaryDirectory(prefix="pim-stage-") as scratch, workspace.objects.local_copy(given.key) as path:
+    with scratch_folder("stage") as scratch, workspace.objects.local_copy(given.key) as path:
         lease.tell("staging", 0, total)
         result = stage(
             path,
             given.dialect,
             Mapping.model_validate({"columns": job.mapping}),
             schema,
-            Path(scratch),
+            scratch,
             batch_rows=workspace.settings.stage_batch_rows,
             default_currency=currency,
             on_progress=told,
@@ -146,7 +146,7 @@ def stage_job(workspace: Workspace, job: ImportJob, lease: Lease) -> Manifest:
         )
         rejects, reasons, sample, replaced = result.rejects, dict(result.reasons), list(result.sample_rejects), 0
         if job.task == "rework":
-            still = still_rejected(workspace, job, result.staged, result.rejects, given.row_column, Path(scratch))
+            still = still_rejected(workspace, job, result.staged, result.rejects, given.row_column, scratch)
             rejects, reasons, sample, replaced = still.paths, still.reasons, still.sample, still.replaced
         for part in (*result.staged, *rejects):
             workspace.objects.put_file(folder + part.name, part)
@@ -180,7 +180,7 @@ def merge_job(workspace: Workspace, job: ImportJob, lease: Lease) -> ImportJob:
     mapping = Mapping.model_validate({"columns": job.mapping})
     clear = frozenset(str(c.field) for c in mapping.active_columns if c.on_empty == "clear")
     with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pim-diff-")))
+        scratch = stack.enter_context(scratch_folder("diff"))
         paths = [stack.enter_context(workspace.objects.local_copy(key)) for key in manifest.staged]
         with tenant_session(workspace.app, job.tenant_id) as session:
             if job.only_compares:
@@ -258,8 +258,8 @@ def _reject_nameless(
     mapping = Mapping.model_validate({"columns": job.mapping})
     name = mapping.column_of("name")
     key = attempt_folder(job.tenant_id, job.id, job.attempt) + NAMELESS_PART
-    with tempfile.TemporaryDirectory(prefix="pim-rejects-") as scratch:
-        path = Path(scratch) / "rejects.parquet"
+    with scratch_folder("rejects") as scratch:
+        path = scratch / "rejects.parquet"
         sample = write_nameless_rejects(
             paths, rows, name.source if name else None, path, row_column=manifest.row_column
         )

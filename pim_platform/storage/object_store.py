@@ -23,6 +23,7 @@ from obstore.store import LocalStore, S3Store
 from pim_platform.errors import InvalidRequest, Misconfigured, NotFound
 from pim_platform.settings import Settings
 from pim_platform.storage.endpoints import Endpoints
+from pim_platform.storage.scratch import scratch_prefix
 
 _CHUNK = 4 * 1024 * 1024
 
@@ -123,7 +124,7 @@ class ObjectStore:
                 raise NotFound(f"There is no object {key}.")
             yield path
             return
-        with tempfile.NamedTemporaryFile(prefix="pim-", suffix=suffix) as copy:
+        with tempfile.NamedTemporaryFile(prefix=scratch_prefix("object"), suffix=suffix) as copy:
             try:
                 for chunk in obstore.get(self._store, key).stream(min_chunk_size=_CHUNK):
                     copy.write(chunk)
