@@ -10,11 +10,15 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from types import TracebackType
+from typing import Any
 from uuid import UUID
 
 import psutil
+import psycopg
 from sqlalchemy import bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import SQLAlchemyError
@@ -29,6 +33,7 @@ from pim_platform.storage.scratch import clear_dead_scratch
 _RUNNING = ("staging", "importing")
 #: Progress is written at least this often (issue: once a second).
 _PROGRESS_SECONDS = 0.5
+_CANCEL_SECONDS = 5.0
 
 
 def this_process() -> str:
@@ -107,6 +112,8 @@ class Lease:
         self._progress: dict[str, object] = {}
         self._stage, self._stage_started = "", time.monotonic()
         self._cancelled = self._lost = False
+        self._connection: psycopg.Connection[Any] | None = None
+        self._guard = threading.Lock()
         self._thread = threading.Thread(target=self._beat, name=f"lease-{job_id}", daemon=True)
 
     def __enter__(self) -> Lease:
@@ -121,10 +128,7 @@ class Lease:
 
     def tell(self, stage: str, done: int, total: int | None = None) -> None:
         """Say how far the attempt is: rows ``done`` of ``total`` in a stage."""
-        if self._lost:
-            raise LeaseLost(f"Attempt {self._attempt} of import {self._job_id} was taken over by a later one.")
-        if self._cancelled:
-            raise JobCancelled(f"Import {self._job_id} was cancelled.", fix="Upload the file again to start over.")
+        self._require()
         if stage != self._stage:
             self._stage, self._stage_started = stage, time.monotonic()
         seconds = time.monotonic() - self._stage_started
@@ -138,19 +142,44 @@ class Lease:
             "eta_seconds": round(left, 1) if left is not None else None,
         }
 
+    def _require(self) -> None:
+        if self._lost:
+            raise LeaseLost(f"Attempt {self._attempt} of import {self._job_id} was taken over by a later one.")
+        if self._cancelled:
+            raise JobCancelled(f"Import {self._job_id} was cancelled.", fix="Upload the file again to start over.")
+
+    @contextmanager
+    def interrupting(self, connection: psycopg.Connection[Any]) -> Iterator[None]:
+        """While the block runs, a cancellation also ends the statement that this connection is in.
+
+        One statement over millions of rows takes its time, and says nothing meanwhile.
+        """
+        self._connection = connection
+        try:
+            yield
+        except psycopg.errors.QueryCanceled:
+            self._require()
+            raise
+        finally:
+            with self._guard:  # after this the connection is somebody else's
+                self._connection = None
+
+    def _interrupt(self) -> None:
+        with self._guard:
+            if self._connection is not None:
+                with suppress(psycopg.Error):
+                    self._connection.cancel_safe(timeout=_CANCEL_SECONDS)
+
     def _beat(self) -> None:
-        beat_at = 0.0
-        written: dict[str, object] = {}
-        while not self._stop.wait(_PROGRESS_SECONDS):
-            due = time.monotonic() >= beat_at
-            if not due and self._progress == written:
-                continue
-            written = self._progress
+        pause = min(_PROGRESS_SECONDS, self._workspace.settings.lease_heartbeat_seconds)
+        while not self._stop.wait(pause):
             try:
-                self._write(written)
+                # Also where nothing was told since: the time in the stage shows that it lives.
+                self._write({**self._progress, "seconds": round(time.monotonic() - self._stage_started, 1)})
             except (SQLAlchemyError, EngineUnavailable):
                 continue  # the run itself meets the same server and reports it; the lease may grow old meanwhile
-            beat_at = time.monotonic() + self._workspace.settings.lease_heartbeat_seconds
+            if self._cancelled or self._lost:
+                self._interrupt()
 
     def _write(self, progress: dict[str, object]) -> None:
         with tenant_session(self._workspace.app, self._tenant_id) as session:

@@ -45,7 +45,7 @@ from pim_platform.intake.removing import full_feed_of, hold_for_absent
 from pim_platform.intake.reworking import still_rejected
 from pim_platform.intake.staging import StageProgress, stage, write_rejects_csv
 from pim_platform.intake.workspace import Workspace
-from pim_platform.storage.postgres import read_snapshot, tenant_session
+from pim_platform.storage.postgres import driver_connection, read_snapshot, tenant_session
 from pim_platform.storage.scratch import scratch_folder
 from pim_platform.tenancy.audit import Actor, record
 from pim_platform.tenancy.tenants import get_tenant
@@ -206,15 +206,16 @@ def merge_job(workspace: Workspace, job: ImportJob, lease: Lease) -> ImportJob:
                 return preview.digest == job.preview_digest
 
             lease.tell("waiting for the catalogue", 0)
-            done = merge(
-                session,
-                incoming,
-                origin,
-                dry_run=job.only_compares,
-                full_feed=full_feed,
-                on_progress=lambda stage_name, rows: lease.tell(stage_name, rows, manifest.valid),
-                on_plan=previewed if job.dry_run else None,
-            )
+            with lease.interrupting(driver_connection(session)):
+                done = merge(
+                    session,
+                    incoming,
+                    origin,
+                    dry_run=job.only_compares,
+                    full_feed=full_feed,
+                    on_progress=lambda stage_name, rows: lease.tell(stage_name, rows, manifest.valid),
+                    on_plan=previewed if job.dry_run else None,
+                )
             if full_feed is not None and done.absent.held and not job.only_compares:
                 return _hold(session, job, done, full_feed.policy)
             if done.nameless:
