@@ -23,6 +23,9 @@ _INTERVAL = get_settings().sensor_interval_seconds
 #: A tick that lands large files must not run into Dagster's limit; what is left waits for the next one.
 _TICK_SECONDS = 30
 
+#: A run that has not claimed its import this long after its launch never will.
+_START_SECONDS = 60
+
 _IN_PROGRESS = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -128,14 +131,8 @@ def _with_runs(instance: dg.DagsterInstance, row: object, stale: timedelta) -> D
     job_id, state = str(row.job_id), row.state  # type: ignore[attr-defined]
     records = instance.get_run_records(dg.RunsFilter(tags={JOB_TAG: job_id}))
     live = [record for record in records if record.dagster_run.status in _IN_PROGRESS]
-    old = time.time() - stale.total_seconds()
-    dead = [
-        record
-        for record in live
-        # A lease that has grown old says so; before the claim only the run's own age can.
-        if state != "confirmed"
-        or (record.dagster_run.status != dg.DagsterRunStatus.QUEUED and record.create_timestamp.timestamp() < old)
-    ]
+    old = time.time() - max(stale.total_seconds(), _START_SECONDS)
+    dead = [record for record in live if _is_dead(record, row.attempt, old)]  # type: ignore[attr-defined]
     return Due(
         job_id=job_id,
         tenant=row.tenant_slug,  # type: ignore[attr-defined]
@@ -145,6 +142,19 @@ def _with_runs(instance: dg.DagsterInstance, row: object, stale: timedelta) -> D
         waiting_runs=len(live) - len(dead),
         stuck_runs=tuple(record.dagster_run.run_id for record in dead),
     )
+
+
+def _is_dead(record: dg.RunRecord, attempt: int, old: float) -> bool:
+    """Whether a live run of a due job has nobody behind it.
+
+    The run of the attempt whose lease has grown old is. One that is to take over has not claimed the job yet,
+    which takes a process some seconds to come to; only its age can tell. It once was failed at every tick, before
+    it could begin.
+    """
+    if int(record.dagster_run.tags.get(ATTEMPT_TAG, "0")) <= attempt:
+        return True
+    waiting = record.dagster_run.status == dg.DagsterRunStatus.QUEUED
+    return not waiting and record.create_timestamp.timestamp() < old
 
 
 def _fresh(taken: Taken) -> Due:
