@@ -18,9 +18,11 @@ from types import ModuleType
 from typing import Any
 from uuid import UUID, uuid4
 
+import polars as pl
 import psycopg
 import pyarrow.parquet as pq
 import pytest
+from psycopg import sql
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -28,13 +30,24 @@ from sqlalchemy.orm import Session
 import pim_platform.catalog
 import pim_platform.intake
 import pim_platform.tenancy
-from pim_platform.catalog import checksum, preview, products, publisher, schemas, typed_relations
+from pim_platform.catalog import (
+    absent,
+    checksum,
+    deleting,
+    history,
+    preview,
+    products,
+    publisher,
+    schemas,
+    typed_relations,
+)
 from pim_platform.catalog import diff as diffing
 from pim_platform.catalog import lock as locks
 from pim_platform.catalog import merge as merging
+from pim_platform.catalog import undo as undoes
 from pim_platform.catalog.incoming import Incoming, load
 from pim_platform.catalog.schema import SchemaField
-from pim_platform.errors import BadInput, NotFound, TenantBusy
+from pim_platform.errors import BadInput, Conflict, NotFound, TenantBusy
 from pim_platform.intake import (
     bulk,
     cancelling,
@@ -47,10 +60,13 @@ from pim_platform.intake import (
     previews,
     promoting,
     proposing,
+    publishing,
     raw_rows,
+    removing,
     reworking,
     running,
     sources,
+    undoing,
 )
 from pim_platform.intake.models import ImportJob
 from pim_platform.intake.workspace import Workspace
@@ -761,6 +777,162 @@ def _(two: Two) -> Any:
     result = bulk.bulk_upsert(two.workspace, two.a.id, given, actor=ACTOR)
     assert result.ledger["created"] == 1
     return result
+
+
+# Both tenants' commits have the same numbers, and their products the same SKUs.
+
+AUTHOR = deleting.Author("cli", "test")
+ALL = deleting.Selection(everything=True)
+
+
+@case("catalog.deleting.count_products")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        return deleting.count_products(session, ALL)
+
+
+@case("catalog.deleting.delete_products")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        gone = deleting.delete_products(session, ALL, AUTHOR)
+        assert gone.count >= 2
+    with two.session() as session:
+        assert gone.commit_seq is not None
+        return undoes.undo_commits(session, [gone.commit_seq], AUTHOR)
+
+
+@case("catalog.deleting.delete_rows")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        connection = driver_connection(session)
+        seq = locks.next_commit(connection, two.a.id)
+        condition = sql.SQL("p.sku_key = 'x-1'")
+        assert deleting.delete_rows(connection, two.a.id, seq, condition, AUTHOR) == 1
+    with two.session() as session:
+        return undoes.undo_commits(session, [seq], AUTHOR)
+
+
+@case("catalog.absent.find_absent")
+def _(two: Two) -> Any:
+    return _absent(two, write=False)
+
+
+@case("catalog.absent.write_absent")
+def _(two: Two) -> Any:
+    return _absent(two, write=True)
+
+
+def _absent(two: Two, *, write: bool) -> Any:
+    with two.session() as session, ExitStack() as stack:
+        connection = driver_connection(session)
+        staged = manifests.read_manifest(two.workspace, two.done()).staged
+        paths = tuple(stack.enter_context(two.workspace.objects.local_copy(key)) for key in staged)
+        feed = absent.FullFeed("delete", paths, pl.Series("sku_key", ["x-2"]), None)
+        connection.execute("CREATE TEMP TABLE plan (sku_key text) ON COMMIT DROP")
+        found = absent.find_absent(connection, two.a.id, feed)
+        assert found == absent.Absent(1, 2)
+        if not write:
+            return found
+        seq = locks.next_commit(connection, two.a.id)
+        assert absent.write_absent(connection, two.a.id, seq, feed, AUTHOR) == 1
+    with two.session() as session:
+        return undoes.undo_commits(session, [seq], AUTHOR)
+
+
+@case("catalog.undo.preview_undo")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        return [undoes.preview_undo(session, [number]) for number in (1, 2)]
+
+
+@case("catalog.undo.undo_commits")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        seq = deleting.delete_products(session, ALL, AUTHOR).commit_seq
+        assert seq is not None
+        done = undoes.undo_commits(session, [seq], AUTHOR)
+        assert done.counts.recreated >= 2
+        return done
+
+
+@case("catalog.history.product_history")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        for foreign in two.b.product_ids:
+            with pytest.raises(NotFound):
+                history.product_history(session, foreign)
+        return history.product_history(session, two.a.product_ids[0])
+
+
+@case("catalog.history.import_changes")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        found = history.import_changes(session, [1], two.a.done)
+        assert len(found.entries) >= 2
+        return found
+
+
+@case("intake.publishing.publish_now")
+def _(two: Two) -> Any:
+    return publishing.publish_now(two.workspace, two.a.id)
+
+
+@case("intake.removing.delete_selection")
+def _(two: Two) -> Any:
+    return removing.delete_selection(
+        two.workspace, two.a.id, deleting.Selection(skus=("nobody's",)), actor=ACTOR, origin="cli"
+    )
+
+
+@case("intake.removing.full_feed_of")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        manifest = manifests.read_manifest(two.workspace, two.done())
+        with removing.full_feed_of(two.workspace, session, two.done(), manifest) as feed:
+            return feed
+
+
+@case("intake.removing.release_job")
+def _(two: Two) -> Any:
+    with pytest.raises(NotFound):
+        removing.release_job(two.workspace, two.a.id, two.b.waiting, ACTOR)
+    with pytest.raises(Conflict):
+        removing.release_job(two.workspace, two.a.id, two.a.waiting, ACTOR)
+
+
+@case("intake.sources.find_source")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        return sources.find_source(session, "test")
+
+
+@case("intake.sources.set_source")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        return sources.set_source(session, "alpha-only", full_feed=True, absent_rows="keep")
+
+
+@case("intake.undoing.commits_of")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        return undoing.commits_of(session, jobs.get_job(session, two.a.done))
+
+
+@case("intake.undoing.preview_undo_job")
+def _(two: Two) -> Any:
+    with pytest.raises(NotFound):
+        undoing.preview_undo_job(two.workspace, two.a.id, two.b.done)
+    return undoing.preview_undo_job(two.workspace, two.a.id, two.a.done)
+
+
+@case("intake.undoing.undo_job")
+def _(two: Two) -> Any:
+    with pytest.raises(NotFound):
+        undoing.undo_job(two.workspace, two.a.id, two.b.done, actor=ACTOR, origin="cli")
+    gone = removing.delete_selection(two.workspace, two.a.id, ALL, actor=ACTOR, origin="cli")
+    done = undoing.undo_job(two.workspace, two.a.id, gone.job.id, actor=ACTOR, origin="cli")
+    assert done.counts.recreated == gone.deleted
+    return done
 
 
 @case("intake.inbox.take")
