@@ -228,7 +228,6 @@ ASSETS = [staged_rows, products, segmentation, typed_relations]
 IMPORT_JOB = dg.define_asset_job(
     "import_products",
     selection=dg.AssetSelection.assets(STAGED_ROWS, PRODUCTS, SEGMENTATION, TYPED),
-    partitions_def=TENANTS,
     # One process for all steps: each further process costs seconds, and the lease is this process's.
     executor_def=dg.in_process_executor,
     description="Carries out one import, or republishes the tenant where none is named.",
