@@ -102,6 +102,24 @@ class ImportOut(BaseModel):
     finished_at: datetime | None
 
 
+class Merge(BaseModel):
+    """One merge of an import, with the ledger of the file that it read."""
+
+    attempt: int
+    kind: Literal["import", "promote", "rework"] = Field(description="`rework`: corrected rejects.")
+    filename: str
+    ledger: Ledger
+    replaced: int = Field(description="Earlier rejects that the corrected records stand for.")
+    merged_at: datetime
+
+
+class ImportDetail(ImportOut):
+    """An import job with its merges."""
+
+    merges: list[Merge] = Field(description="Oldest first; `ledger` of the import is what became of all its records.")
+    preview: bool = Field(description="Whether there is a diff to read.")
+
+
 class ImportList(BaseModel):
     """Import jobs, newest first."""
 

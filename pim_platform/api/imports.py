@@ -12,7 +12,15 @@ from starlette.background import BackgroundTask
 
 from pim_platform.api.dependencies import CallerDep, SessionDep, Text, WorkspaceDep, bearer
 from pim_platform.api.import_answers import upload_answer
-from pim_platform.api.import_models import REJECT_POLICY, ConfirmIn, ConfirmSchema, ImportList, ImportOut, UploadOut
+from pim_platform.api.import_models import (
+    REJECT_POLICY,
+    ConfirmIn,
+    ConfirmSchema,
+    ImportDetail,
+    ImportList,
+    ImportOut,
+    UploadOut,
+)
 from pim_platform.api.problems import documented
 from pim_platform.api.routes import KeyRoute, needs
 from pim_platform.errors import NotFound
@@ -20,6 +28,7 @@ from pim_platform.intake.cancelling import cancel_job
 from pim_platform.intake.confirming import confirm_by_policy, confirm_job
 from pim_platform.intake.jobs import get_job, job_json, list_jobs, parse_job_id
 from pim_platform.intake.landing import land
+from pim_platform.intake.manifests import merged_attempts
 from pim_platform.intake.proposing import propose_job
 from pim_platform.intake.running import write_rejects
 from pim_platform.storage.object_store import clear_folder
@@ -94,13 +103,25 @@ def imports(session: SessionDep, limit: Annotated[int, Query(ge=1, le=200)] = 50
 @router.get(
     "/{job_id}/",
     summary="Follow an import",
-    response_model=ImportOut,
+    response_model=ImportDetail,
     responses=documented(404),
     openapi_extra=needs("viewer"),
 )
-def status(session: SessionDep, job_id: str) -> dict[str, Any]:
-    """State, progress, ledger and reject reasons of an import."""
-    return job_json(session, get_job(session, parse_job_id(job_id)))
+def status(workspace: WorkspaceDep, session: SessionDep, job_id: str) -> dict[str, Any]:
+    """State, progress, ledger and reject reasons of an import, and each of its merges."""
+    job = get_job(session, parse_job_id(job_id))
+    merges = [
+        {
+            "attempt": merge.attempt,
+            "kind": merge.kind,
+            "filename": merge.filename,
+            "ledger": merge.ledger(),
+            "replaced": merge.rows_replaced,
+            "merged_at": merge.merged_at,
+        }
+        for merge in merged_attempts(workspace, job)
+    ]
+    return job_json(session, job) | {"merges": merges, "preview": job.preview_attempt is not None}
 
 
 @router.post(

@@ -89,25 +89,30 @@ def _dialect_of(path: Path, name: str, job: ImportJob) -> tuple[Dialect, int | N
     records say little about it.
     """
     first = Dialect.model_validate(job.dialect)
-    found = detect_dialect(path, filename=name)
-    dialect = found.model_copy(update={"header_row": 0, "width": 0, "decimal": first.decimal})
-    headers = read_headers(path, dialect)
+    found = detect_dialect(path, filename=name).model_copy(
+        update={"header_row": 0, "width": 0, "decimal": first.decimal}
+    )
     own = [header.strip() for header in job.headers or []]
-    told = headers[len(own) :]
-    if headers[: len(own)] != own or set(told) - set(REJECT_COLUMNS) or len(set(told)) != len(told):
-        missing = [header for header in own if header not in headers]
-        unknown = [header for header in headers if header not in own and header not in REJECT_COLUMNS]
-        wrong = [f"missing {', '.join(map(repr, missing))}"] if missing else []
-        wrong += [f"unknown {', '.join(map(repr, unknown))}"] if unknown else []
-        raise InvalidMapping(
-            f"{name} does not have the columns of the import's rejects: "
-            f"{'; '.join(wrong) or 'they are in another order or there twice'}.",
-            fix="Correct the cells of the file that the rejects were fetched as; leave its header line as it is.",
-            code="other_columns",
-            file=name,
-            expected=", ".join(own),
-        )
-    return dialect.model_copy(update={"width": len(headers)}), len(own) + told.index("row") if "row" in told else None
+    # The told errors are full of commas: where the job's own delimiter gives the right columns, it is the right one.
+    for dialect in (found.model_copy(update={"delimiter": first.delimiter}), found):
+        headers = read_headers(path, dialect)
+        told = headers[len(own) :]
+        if headers[: len(own)] == own and set(told) <= set(REJECT_COLUMNS) and len(set(told)) == len(told):
+            row_column = len(own) + told.index("row") if "row" in told else None
+            return dialect.model_copy(update={"width": len(headers)}), row_column
+    headers = read_headers(path, found)
+    missing = [header for header in own if header not in headers]
+    unknown = [header for header in headers if header not in own and header not in REJECT_COLUMNS]
+    wrong = [f"missing {', '.join(map(repr, missing))}"] if missing else []
+    wrong += [f"unknown {', '.join(map(repr, unknown))}"] if unknown else []
+    raise InvalidMapping(
+        f"{name} does not have the columns of the import's rejects: "
+        f"{'; '.join(wrong) or 'they are in another order or there twice'}.",
+        fix="Correct the cells of the file that the rejects were fetched as; leave its header line as it is.",
+        code="other_columns",
+        file=name,
+        expected=", ".join(own),
+    )
 
 
 @dataclass(frozen=True)

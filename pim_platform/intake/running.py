@@ -243,6 +243,8 @@ def _hold(session: Session, job: ImportJob, done: Merged, policy: str) -> Import
 def _summary(preview: Preview, schema: ProductSchema, manifest: Manifest, done: Merged) -> dict[str, Any]:
     counts = done.counts
     products = {"create": counts.created, "update": counts.updated, "unchanged": counts.unchanged}
+    if done.absent.rows:
+        products["remove"] = done.absent.rows
     rows = {
         "read": manifest.read,
         "rejected": manifest.rejected + counts.nameless,
