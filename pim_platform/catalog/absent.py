@@ -1,6 +1,6 @@
 """Absent rows: products of a source's last full feed that its next one does not hold any more (design D6).
 
-Found against the merge's own ``plan``, written under its commit number, in its transaction. Only SKUs of the
+Written under the merge's commit number, in its transaction. Only SKUs of the
 last accepted full feed of the same source are ever touched; a record that was rejected is not absent.
 """
 
@@ -15,12 +15,9 @@ from uuid import UUID
 
 import polars as pl
 import psycopg
-import pyarrow.parquet as pq
 from psycopg import sql
 
 from pim_platform.catalog.deleting import Author, delete_rows, log_author
-
-_KEYS = 262_144
 
 
 @dataclass(frozen=True)
@@ -56,21 +53,26 @@ class Absent:
 NONE_ABSENT = Absent()
 
 
-def find_absent(connection: psycopg.Connection[Any], tenant_id: UUID, feed: FullFeed) -> Absent:
-    """Fill the temporary table ``absent``; ``plan`` holds the rows that are there (see :mod:`..catalog.diff`)."""
-    connection.execute('CREATE TEMP TABLE last_feed (sku_key text COLLATE "C") ON COMMIT DROP')
-    connection.execute('CREATE TEMP TABLE rejected_keys (sku_key text COLLATE "C") ON COMMIT DROP')
-    _copy_keys(connection, "last_feed", feed.last)
-    _copy(connection, "rejected_keys", [feed.rejected.to_frame("sku_key")])
-    connection.execute("ANALYZE last_feed, rejected_keys")
+def find_absent(connection: psycopg.Connection[Any], tenant_id: UUID, feed: FullFeed, staged: Sequence[Path]) -> Absent:
+    """Fill the temporary table ``absent``; ``staged`` are this feed's own files.
+
+    What is there is read from the files and not from the merge's plan: rows that are certainly unchanged never
+    come that far.
+    """
+    last = _keys(feed.last).unique()
+    missing = last.filter(~last.is_in(_keys(staged).append(feed.rejected).implode()))
+    connection.execute('CREATE TEMP TABLE missing_keys (sku_key text COLLATE "C") ON COMMIT DROP')
+    with connection.cursor() as cursor, cursor.copy("COPY missing_keys FROM STDIN (FORMAT csv)") as writer:
+        buffer = io.BytesIO()
+        missing.to_frame("sku_key").write_csv(buffer, include_header=False, quote_style="always")
+        writer.write(buffer.getbuffer())
+    connection.execute("ANALYZE missing_keys")
     connection.execute(
         sql.SQL(
             """
             CREATE TEMP TABLE absent ON COMMIT DROP AS
-            SELECT p.id FROM (SELECT DISTINCT sku_key FROM last_feed) f
-            JOIN pim.products p ON p.tenant_id = {tenant} AND p.sku_key = f.sku_key
-            WHERE NOT EXISTS (SELECT FROM plan s WHERE s.sku_key = f.sku_key)
-              AND NOT EXISTS (SELECT FROM rejected_keys r WHERE r.sku_key = f.sku_key) AND {wanted}
+            SELECT p.id FROM missing_keys m
+            JOIN pim.products p ON p.tenant_id = {tenant} AND p.sku_key = m.sku_key WHERE {wanted}
             """
         ).format(
             tenant=sql.Literal(tenant_id),
@@ -78,11 +80,9 @@ def find_absent(connection: psycopg.Connection[Any], tenant_id: UUID, feed: Full
         )
     )
     connection.execute("ANALYZE absent")
-    row = connection.execute(
-        "SELECT (SELECT count(*) FROM absent), (SELECT count(DISTINCT sku_key) FROM last_feed)"
-    ).fetchone()
+    row = connection.execute("SELECT count(*) FROM absent").fetchone()
     assert row is not None
-    rows, total = int(row[0]), int(row[1])
+    rows, total = int(row[0]), last.len()
     return Absent(rows, total, held=feed.limit is not None and rows > feed.limit * total)
 
 
@@ -111,20 +111,11 @@ def write_absent(
 
 def drop_absent(connection: psycopg.Connection[Any]) -> None:
     """Drop the temporary tables, so that the transaction may merge again."""
-    connection.execute("DROP TABLE absent, last_feed, rejected_keys")
+    connection.execute("DROP TABLE absent, missing_keys")
 
 
-def _copy_keys(connection: psycopg.Connection[Any], table: str, paths: Sequence[Path]) -> None:
-    for path in paths:
-        with pq.ParquetFile(path) as file:
-            batches = file.iter_batches(batch_size=_KEYS, columns=["sku_key"])
-            _copy(connection, table, [pl.DataFrame(batch) for batch in batches])
-
-
-def _copy(connection: psycopg.Connection[Any], table: str, frames: Sequence[pl.DataFrame]) -> None:
-    query = sql.SQL("COPY {} (sku_key) FROM STDIN (FORMAT csv)").format(sql.Identifier(table))
-    with connection.cursor() as cursor, cursor.copy(query) as writer:
-        for frame in frames:
-            buffer = io.BytesIO()
-            frame.write_csv(buffer, include_header=False, quote_style="always")
-            writer.write(buffer.getbuffer())
+def _keys(paths: Sequence[Path]) -> pl.Series:
+    """The keys in staged files; none where there are no files."""
+    if not paths:
+        return pl.Series("sku_key", [], dtype=pl.String)
+    return pl.scan_parquet(list(paths)).select("sku_key").collect()["sku_key"]

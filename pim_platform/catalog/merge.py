@@ -98,7 +98,7 @@ def merge(
     superseded -= len(nameless) - counts.nameless
     left_out = 0 if same is None else len(same)
     counts = replace(counts, nameless=len(nameless), unchanged=counts.unchanged + left_out)
-    absent = find_absent(connection, tenant_id, full_feed) if full_feed else NONE_ABSENT
+    absent = find_absent(connection, tenant_id, full_feed, incoming.staged) if full_feed else NONE_ABSENT
     written = (on_plan is None or on_plan(connection)) and not dry_run and not absent.held
     commit_seq = None
     if written and (counts.created or counts.updated or absent.rows):

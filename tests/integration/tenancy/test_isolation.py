@@ -828,8 +828,7 @@ def _absent(two: Two, *, write: bool) -> Any:
         staged = manifests.read_manifest(two.workspace, two.done()).staged
         paths = tuple(stack.enter_context(two.workspace.objects.local_copy(key)) for key in staged)
         feed = absent.FullFeed("delete", paths, pl.Series("sku_key", ["x-2"]), None)
-        connection.execute("CREATE TEMP TABLE plan (sku_key text) ON COMMIT DROP")
-        found = absent.find_absent(connection, two.a.id, feed)
+        found = absent.find_absent(connection, two.a.id, feed, ())
         assert found == absent.Absent(1, 2)
         if not write:
             return found
