@@ -115,8 +115,17 @@ def main(first: Path, changed: Path) -> None:
 
 
 def _reversals(bench: Bench, job_id: uuid.UUID) -> dict[str, Any]:
-    del bench, job_id
-    return {}
+    """Undo the update of every row, then delete all products; both until ClickHouse has followed."""
+    from pim_platform.catalog.deleting import Selection
+    from pim_platform.intake.removing import delete_selection
+    from pim_platform.intake.undoing import undo_job
+
+    where = (bench.workspace, bench.tenant.id)
+    undo = timed(lambda: undo_job(*where, job_id, actor=bench.actor, origin="cli"))
+    start = time.perf_counter()
+    deleted = delete_selection(*where, Selection(everything=True), actor=bench.actor, origin="cli")
+    seconds = round(time.perf_counter() - start, 3)
+    return {"undo": {"seconds": undo}, "delete": {"seconds": seconds, "rows": deleted.deleted}}
 
 
 if __name__ == "__main__":
