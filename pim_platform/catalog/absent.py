@@ -118,4 +118,5 @@ def _keys(paths: Sequence[Path]) -> pl.Series:
     """The keys in staged files; none where there are no files."""
     if not paths:
         return pl.Series("sku_key", [], dtype=pl.String)
-    return pl.scan_parquet(list(paths)).select("sku_key").collect()["sku_key"]
+    # Corrected rejects have more raw columns than the file they come from.
+    return pl.scan_parquet(list(paths), extra_columns="ignore").select("sku_key").collect()["sku_key"]

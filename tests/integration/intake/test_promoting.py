@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from pim_platform.intake.models import ImportJob
 from pim_platform.intake.previews import preview_files, preview_summary
 from pim_platform.intake.promoting import promote_job
 from pim_platform.intake.raw_rows import raw_row
+from pim_platform.intake.reworking import rework_job
 from pim_platform.intake.running import attempt, merge_job, stage_job, write_rejects
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
@@ -244,3 +246,35 @@ def test_a_cancelled_promotion_is_cancelled(workspace: Workspace, make_tenant: M
     with tenant_session(workspace.app, tenant.id) as session:
         assert get_job(session, job.id).state == "cancelled"
     assert state_of(workspace, tenant.id) == []
+
+
+def test_what_a_full_feed_lacks_is_shown_and_promoted(workspace: Workspace, make_tenant: MakeTenant) -> None:
+    tenant = make_tenant()
+    feed = {"full_feed": True, "absent_rows": "delete"}
+    import_bytes(workspace, tenant.id, BASE, **feed)
+    job = import_bytes(workspace, tenant.id, b"SKU,Name,Price,Colour\nA-1,Alpha,10.00,red\n", dry_run=True, **feed)
+    shown = [(line[1], line[2], line[4], line[5], line[6], line[7]) for line in lines(workspace, job)]
+    assert shown == [
+        (None, "B-2", "delete", "name", '"Beta"', None),
+        (None, "C-3", "delete", "name", '"Gamma"', None),
+    ]
+    assert preview_summary(workspace, job)["products"]["remove"] == 2
+
+    done = promoted(workspace, job)  # not held: a person has seen what goes
+
+    assert (done.state, done.rows_removed, done.dry_run) == ("done", 2, False)
+    with tenant_session(workspace.app, tenant.id) as session:
+        assert session.scalars(select(Product.sku).where(Product.tenant_id == tenant.id)).all() == ["A-1"]
+
+
+def test_correcting_rejects_of_a_full_feed_removes_nothing(workspace: Workspace, make_tenant: MakeTenant) -> None:
+    tenant = make_tenant()
+    feed = {"full_feed": True, "absent_rows": "delete"}
+    job = import_bytes(workspace, tenant.id, BASE + b",Delta,1.00,\n", **feed)
+    corrected = io.BytesIO(b"SKU,Name,Price,Colour,row\nD-4,Delta,1.00,,5\n")
+    rework_job(workspace, tenant.id, job.id, corrected, filename="c.csv", actor=ACTOR)
+    done = run_job(workspace, tenant.id, job.id)
+    assert (done.rows_created, done.rows_rejected, done.rows_removed) == (4, 0, 0)
+    # The next feed is measured against all that this one brought, the corrected record too.
+    third = import_bytes(workspace, tenant.id, BASE, dry_run=True, **feed)
+    assert [line[2] for line in lines(workspace, third, action="delete")] == ["D-4"]
