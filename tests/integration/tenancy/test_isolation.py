@@ -40,6 +40,7 @@ from pim_platform.catalog import (
     publisher,
     schemas,
     typed_relations,
+    unchanged,
 )
 from pim_platform.catalog import diff as diffing
 from pim_platform.catalog import lock as locks
@@ -439,6 +440,20 @@ def _(two: Two) -> Any:
         found = diffing.diff(connection, two.b.id, None, incoming)
         assert (found.created, found.unchanged) == (2, 0)
         return found
+
+
+@case("catalog.unchanged.find_unchanged")
+def _(two: Two) -> Any:
+    with tenant_session(two.workspace.app, two.b.id) as session, ExitStack() as stack:
+        job = jobs.get_job(session, two.b.done)
+        manifest = manifests.read_manifest(two.workspace, job)
+        path = stack.enter_context(two.workspace.objects.local_copy(manifest.staged[0]))
+        asked = (two.b.id, job.source_id, [path])
+        assert list(unchanged.find_unchanged(driver_connection(session), *asked)) == [2, 3]
+        with two.session() as other:
+            # With bravo's own file and ids in hand, alpha's session still finds nothing of bravo.
+            assert len(unchanged.find_unchanged(driver_connection(other), *asked)) == 0
+    return None
 
 
 @case("catalog.lock.lock_catalogue")
