@@ -88,7 +88,7 @@ def is_at(job: ImportJob | None, point: str) -> bool:
         return False
     stage = (job.progress or {}).get("stage")
     if point == "staging":
-        return job.state == "staging" and stage == "staging" and (job.progress or {}).get("rows", 0) > 0
+        return job.state == "staging" and stage in (None, "staging")
     if point == "merge":
         return job.state in ("staging", "importing") and not job.merged and stage in ("comparing", "writing")
     return job.state == "importing" and job.merged
