@@ -51,6 +51,13 @@ _LISTS = frozenset({"tags"})
 _LISTABLE = frozenset({"category", "image_url", "option_value"})
 
 
+#: What a column is called beside a field of the schema whose type it does not fit.
+_BESIDE = {"string": "text", "array": "list", "url": "link"}
+
+#: Below the certainty of a proposal that needs no person: somebody should see that a field is made beside another.
+_MISFIT = 0.8
+
+
 def propose_mapping(
     headers: Sequence[str],
     profiles: Sequence[ColumnProfile],
@@ -151,14 +158,22 @@ def _column(
     if target == "variant_group" or (target in _MANY and wanted in used):
         wanted = snake_case(facts.key, "group")
     field = _free_name(wanted, header, facts, index, used, kind, schema, main)
-    used.add(field)
+    taken = schema.field(field) if schema else None
+    misfit = taken is not None and not _holds(taken.type, kind, profile)
+    if misfit:
+        # Sent into that field nearly every row would be rejected; beside it nothing is lost.
+        field = f"{field}_{_BESIDE.get(kind, kind)}"
     known = schema.field(field) if schema else None
+    used.add(field)
     kind = PRODUCT_COLUMN_TYPES.get(field) or (known.type if known else kind)
     separator = profile.separator if kind == "array" else None
     if kind == "array" and separator is None and not any(e.startswith("[") for e in profile.examples):
         separator = ","
     score = round(choice.score, 3) if choice else 0.9
     reason = choice.reason if choice else "no known field has this name: a field of its own"
+    if misfit and taken is not None:
+        score = min(score, _MISFIT)
+        reason = f"{reason}; but the schema's {taken.name} is of type {taken.type} and the cells do not fit it"
     return ColumnMapping(
         source=header,
         index=index,
@@ -176,6 +191,19 @@ def _column(
         component=choice.component if choice else None,
         option=choice.option if choice else None,
     )
+
+
+def _holds(known: FieldType, kind: FieldType, profile: ColumnProfile) -> bool:
+    """Whether most cells of a column fit the type that the tenant's schema gave its field before."""
+    if known in (kind, "string") or profile.filled == 0:
+        return True
+    if known in ("number", "price", "multi_price"):
+        return profile.number_share >= 0.7 or (known != "number" and kind in ("price", "multi_price"))
+    if known == "boolean":
+        return profile.boolean_like or profile.binary
+    if known == "array":
+        return kind in ("string", "url")
+    return profile.url_share >= 0.9 and profile.separator is None
 
 
 def _several_prices(several: bool) -> FieldType | None:
