@@ -5,7 +5,8 @@
     uv run python benchmarks/imports.py [--rows 861688] [--peers] [--memory] [--json]
 
 Ratios are what counts: machines differ and are noisy, a run's own baselines are the measure. ``--peers``
-adds Django and dlt where they are installed (`uv pip install django "dlt[postgres]"`), ``--memory`` the growth from 1 to 4 million rows.
+adds Django and dlt where they are installed (`uv pip install django "dlt[postgres]"`), ``--memory`` the growth
+from 1 to 4 million rows.
 """
 
 from __future__ import annotations
