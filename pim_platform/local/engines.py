@@ -7,6 +7,7 @@ user, so a user that dies by ``kill -9`` has left; engines without users are ado
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -17,6 +18,8 @@ from pim_platform.local.home import Home
 from pim_platform.local.postgres import EmbeddedPostgres
 from pim_platform.settings import Settings
 from pim_platform.storage.endpoints import LOOPBACK, Endpoints
+
+_LETTING_GO_SECONDS = 30.0  # freeing a few GB of a killed process takes seconds on a busy machine
 
 Engine = EmbeddedPostgres | EmbeddedClickHouse
 """Either embedded engine: both know ``process()``, ``start()`` and ``stop()``."""
@@ -66,7 +69,7 @@ def holding(settings: Settings, home: Home, *, fresh: bool = False) -> Iterator[
         try:
             for name, engine in parts.items():
                 if engine.process() is None:
-                    require_free(engine.port, name)
+                    _await_free(engine.port, name, home)
             _together(parts, "start")
         except BaseException:
             _leave(home, share, parts)
@@ -93,6 +96,22 @@ def _together(parts: dict[str, Engine], action: str) -> None:
         futures = [pool.submit(getattr(engine, action)) for engine in parts.values()]
     for future in futures:
         future.result()
+
+
+def _await_free(port: int, part: str, home: Home) -> None:
+    """:func:`require_free`, with patience where this home's own server has just ended.
+
+    After a ``kill -9`` the process counts as gone while its last threads still hold the port.
+    """
+    state = home.recall(part)
+    deadline = time.monotonic() + (_LETTING_GO_SECONDS if state and state.port == port else 0.0)
+    while True:
+        try:
+            return require_free(port, part)
+        except Misconfigured:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def require_free(port: int, part: str, *, host: str = LOOPBACK) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import threading
 
 import psycopg
 import pytest
 
+from pim_platform.errors import Misconfigured
 from pim_platform.local import processes
 from pim_platform.local.doctor import examine
 from pim_platform.local.engines import embedded, engines
-from pim_platform.local.home import Home
+from pim_platform.local.home import Home, PartState
 from pim_platform.local.parts import environment
 from pim_platform.local.status import stack_status
 from pim_platform.settings import Settings
@@ -43,6 +46,27 @@ def test_processes_that_come_and_go_at_once_share_the_engines_of_a_new_home(sett
     wait_for(lambda: not processes.marked(settings.home_path), "the last engine process")
     with engines(settings) as endpoints, psycopg.connect(endpoints.app_url) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_killed_server_may_hold_its_port_a_moment_longer(settings: Settings) -> None:
+    home, port = Home(settings.home_path), Endpoints.of(settings).ports.clickhouse
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    home.remember("clickhouse", PartState(ended.pid, 0.0, port))
+    last_thread = socket.create_server(("127.0.0.1", port))
+    threading.Timer(1.0, last_thread.close).start()
+    with engines(settings):
+        assert clickhouse_client(settings).query("SELECT 1").result_rows == [(1,)]
+
+
+def test_a_port_held_by_a_stranger_is_refused_at_once(settings: Settings) -> None:
+    port = Endpoints.of(settings).ports.clickhouse
+    with (
+        socket.create_server(("127.0.0.1", port)),
+        pytest.raises(Misconfigured, match=f"Port {port} for clickhouse is taken"),
+        engines(settings),
+    ):
+        pytest.fail("it joined a stranger")
 
 
 def test_engines_end_when_the_block_fails(settings: Settings) -> None:
