@@ -48,6 +48,9 @@ class ColumnOut(BaseModel):
     confidence: float
     auto: bool = Field(description="Sure enough that nobody needs to look.")
     reason: str
+    tier: Literal["template", "learned", "alias", "match", "claude", "none"] = Field(
+        "none", description="Where the meaning comes from; `none`: nobody knows it, a field of its own."
+    )
     locale: str | None = None
     currency: str | None = None
     unit: str | None = None

@@ -67,7 +67,7 @@ def _saved_columns(session: Session, job: ImportJob) -> list[ColumnMapping] | No
     template = session.get(MappingTemplate, (job.tenant_id, job.source_id, job.header_fingerprint))
     if template is None:
         return None
-    known = {"confidence": 1.0, "auto": True, "reason": "confirmed before for this source"}
+    known = {"confidence": 1.0, "auto": True, "reason": "confirmed before for this source", "tier": "template"}
     return [ColumnMapping.model_validate({**column, **known}) for column in template.mapping]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from pim_platform.catalog.schema import FieldType
 from pim_platform.intake.mapping.dictionary import dictionary
+from pim_platform.intake.mapping.models import Tier
 from pim_platform.intake.mapping.names import HeaderFacts
 from pim_platform.intake.profile import ColumnProfile
 
@@ -65,6 +66,8 @@ class Candidate:
     type: FieldType | None = None
     option: int | None = None
     component: str | None = None
+    tier: Tier | None = None
+    """Where it comes from, if not from this module."""
 
 
 def is_bookkeeping(header: str) -> bool:
@@ -79,7 +82,7 @@ def is_flag(facts: HeaderFacts) -> bool:
 
 def candidates(facts: HeaderFacts, profile: ColumnProfile) -> list[Candidate]:
     """All meanings above zero, the best first."""
-    found = [fitted for c in _by_name(facts) if (fitted := _fit(c, facts, profile)).score > 0]
+    found = [one for c in _by_name(facts) if (one := fitted(c, facts, profile)).score > 0]
     return sorted(found, key=lambda c: -c.score)
 
 
@@ -140,7 +143,7 @@ def _similar(key: str) -> list[Candidate]:
     return [Candidate(t, s, f"'{key}' resembles '{name}', a name of {t}") for t, (s, name) in best.items() if s > 0.5]
 
 
-def _fit(candidate: Candidate, facts: HeaderFacts, profile: ColumnProfile) -> Candidate:
+def fitted(candidate: Candidate, facts: HeaderFacts, profile: ColumnProfile) -> Candidate:
     """The candidate with its score lowered, or turned into an attribute, where the cells disagree."""
     if profile.filled == 0 or candidate.target == "attribute":
         return candidate

@@ -25,6 +25,10 @@ CANONICAL_TARGETS: tuple[str, ...] = (
     "option_name", "option_value",
 )  # fmt: skip
 
+#: Where the meaning of a column comes from, the surest first: the mapping this source was confirmed with, what people
+#: of this tenant confirmed for a header, a dictionary, a scored match, Claude, or nobody: a field of its own.
+Tier = Literal["template", "learned", "alias", "match", "claude", "none"]
+
 #: Field types whose value is a list, so that several columns may feed one field.
 MULTI_VALUED_TYPES = frozenset({"array", "multi_price"})
 
@@ -47,6 +51,7 @@ class ColumnMapping(BaseModel):
     confidence: float = Field(0.0, ge=0, le=1)
     auto: bool = Field(False, description="Sure enough that no person needs to look.")
     reason: str = ""
+    tier: Tier = Field("none", description="Where the meaning comes from.")
     locale: str | None = None
     currency: str | None = Field(None, description="ISO 4217, where header or file says it.")
     unit: str | None = Field(None, description="Unit of measure written in the header or behind every number.")
@@ -97,15 +102,19 @@ class Mapping(BaseModel):
 
     def digest(self, salt: str = "") -> str:
         """Hex SHA-256 of everything that changes the imported values (not of confidence or reasons)."""
-        told = {"source", "target", "confidence", "auto", "reason"}
+        told = {"source", "target", "confidence", "auto", "reason", "tier"}
         parts = [column.model_dump_json(exclude=told) for column in self.active_columns]
         return hashlib.sha256("\n".join([salt, *parts]).encode()).hexdigest()
 
 
 def header_fingerprint(headers: Iterable[str]) -> str:
     """SHA-256 hex of the headers after NFKC, trim and case folding: equal for files of one layout."""
-    normal = (unicodedata.normalize("NFKC", h).replace("\ufeff", "").strip().casefold() for h in headers)
-    return hashlib.sha256("\x1f".join(normal).encode()).hexdigest()
+    return hashlib.sha256("\x1f".join(map(header_key, headers)).encode()).hexdigest()
+
+
+def header_key(header: str) -> str:
+    """The header after NFKC, trim and case folding: two headers of one key are the same to people."""
+    return unicodedata.normalize("NFKC", header).replace("\ufeff", "").strip().casefold()
 
 
 def validate(
@@ -204,5 +213,5 @@ def mapping_from_flat(
 
 __all__ = [
     "CANONICAL_TARGETS", "MULTI_VALUED_TYPES", "PRODUCT_COLUMNS", "PRODUCT_COLUMN_TYPES", "ColumnMapping", "Mapping",
-    "header_fingerprint", "mapping_from_flat", "validate",
+    "Tier", "header_fingerprint", "header_key", "mapping_from_flat", "validate",
 ]  # fmt: skip

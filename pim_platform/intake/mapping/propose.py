@@ -7,23 +7,25 @@ attribute with a name made from its header, or is ignored where the column is em
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pim_platform.catalog.schema import FieldType, ProductSchema
 from pim_platform.intake.mapping.candidates import (
+    STRIPPED,
     SURE,
     THRESHOLD,
     Candidate,
     candidates,
+    fitted,
     is_bookkeeping,
     is_flag,
 )
-from pim_platform.intake.mapping.models import MULTI_VALUED_TYPES, PRODUCT_COLUMN_TYPES, ColumnMapping
+from pim_platform.intake.mapping.models import MULTI_VALUED_TYPES, PRODUCT_COLUMN_TYPES, ColumnMapping, Tier
 from pim_platform.intake.mapping.names import HeaderFacts, read_header, snake_case
 from pim_platform.intake.profile import ColumnProfile
 
 #: Targets that any number of columns may have; each column gets a field of its own.
-_MANY = frozenset({"image_url", "category", "tags", "dimensions", "option_name", "option_value"})
+_MANY = frozenset({"image_url", "category", "tags", "dimensions", "option_name", "option_value", "ignore"})
 _MONEY = frozenset({"price", "compare_at_price", "cost"})
 _NUMBERS = frozenset({"weight", "stock_quantity", "dimensions"})
 _CODES = frozenset(
@@ -64,14 +66,18 @@ def propose_mapping(
     schema: ProductSchema | None = None,
     *,
     default_locale: str | None = None,
+    hints: Mapping[int, Candidate] | None = None,
 ) -> list[ColumnMapping]:
     """One :class:`ColumnMapping` per column, in order.
 
     ``default_locale`` (else English, else the first) decides which of several translations of a
-    field takes the field's plain name.
+    field takes the field's plain name. ``hints`` are meanings from elsewhere, by column index; they
+    have to fit the cells and to win the field they want like any other.
     """
     facts = [read_header(header) for header in headers]
     found = [_with_schema(candidates(f, p), f, schema) for f, p in zip(facts, profiles, strict=True)]
+    for index, hint in (hints or {}).items():
+        found[index] = sorted([fitted(hint, facts[index], profiles[index]), *found[index]], key=lambda c: -c.score)
     chosen = _assign(found, facts, profiles)
     main = _main_locale([f.locale for f in facts], default_locale)
     money = {target: {facts[i].currency for i, c in enumerate(chosen) if c and c.target == target} for target in _MONEY}
@@ -91,7 +97,15 @@ def propose_mapping(
 def _loser(rival: Candidate) -> Candidate:
     """What becomes of a column whose meaning another column has already: a field of its own, of that kind."""
     kind: FieldType | None = "price" if rival.target in _MONEY else None
-    return Candidate("attribute", 0.9, f"another column is {rival.target} already: a field of its own", type=kind)
+    reason = f"another column is {rival.target} already: a field of its own"
+    return Candidate("attribute", 0.9, reason, type=kind, tier="none")
+
+
+def _tier(choice: Candidate | None) -> Tier:
+    """Where a meaning comes from: a known name scores at least as a name without its prefix does."""
+    if choice is None:
+        return "none"
+    return choice.tier or ("alias" if choice.score > STRIPPED - 0.02 else "match")
 
 
 def _with_schema(found: list[Candidate], facts: HeaderFacts, schema: ProductSchema | None) -> list[Candidate]:
@@ -152,6 +166,11 @@ def _column(
     if choice is None and (is_bookkeeping(header) or profile.filled == 0):
         why = "private data of the exporting system" if is_bookkeeping(header) else "the column is empty"
         return ColumnMapping(source=header, index=index, target="ignore", confidence=SURE, auto=True, reason=why)
+    if choice is not None and choice.target == "ignore":
+        return ColumnMapping(
+            source=header, index=index, target="ignore", confidence=choice.score, reason=choice.reason,
+            tier=_tier(choice),
+        )  # fmt: skip
     target = choice.target if choice else "attribute"
     kind = _several_prices(several) or _type(target, choice, facts, profile)
     wanted = (choice.field if choice else None) or (target if target != "attribute" else "")
@@ -183,6 +202,7 @@ def _column(
         confidence=min(score, 1.0),
         auto=score >= SURE,
         reason=reason,
+        tier=_tier(choice),
         locale=facts.locale,
         currency=(facts.currency or profile.currency) if kind in ("price", "multi_price") else None,
         unit=facts.unit or ("g" if "grams" in facts.key.split() else None) or profile.unit,
