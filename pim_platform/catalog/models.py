@@ -67,6 +67,12 @@ class Product(Base):
             postgresql_using="brin",
             postgresql_with={"pages_per_range": 32, "autosummarize": "on"},
         ),
+        Index(
+            "ix_products_variant_group",
+            "tenant_id",
+            "variant_group",
+            postgresql_where=text("variant_group IS NOT NULL"),
+        ),
         {"postgresql_partition_by": "HASH (tenant_id)"},
     )
 

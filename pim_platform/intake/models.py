@@ -156,7 +156,9 @@ class ImportJob(Base):
     sample_rows: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB)
     suggested_columns: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB)
     suggested_fields: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB)
+    suggested_groupings: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"))
     mapping: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB)
+    groupings: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"))
     schema_version: Mapped[int | None]
     row_count: Mapped[int | None] = mapped_column(BigInteger)
     imported_count: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
@@ -286,6 +288,7 @@ class MappingTemplate(Base):
     source_id: Mapped[UUID] = mapped_column(primary_key=True)
     header_fingerprint: Mapped[str] = mapped_column(Text, primary_key=True)
     mapping: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    groupings: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"))
     job_id: Mapped[UUID]
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
