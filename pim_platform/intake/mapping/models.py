@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pim_platform.catalog.schema import PRODUCT_COLUMNS, FieldType, ProductSchema, SchemaField
 from pim_platform.errors import InvalidMapping
+from pim_platform.intake.mapping.grouping import Grouping
 
 #: Core meanings a column can have besides "attribute" (a field of the tenant's own) and "ignore".
 CANONICAL_TARGETS: tuple[str, ...] = (
@@ -35,6 +36,7 @@ MULTI_VALUED_TYPES = frozenset({"array", "multi_price"})
 #: Types of the product's own columns, which no schema describes.
 PRODUCT_COLUMN_TYPES: dict[str, FieldType] = {
     "sku": "string", "name": "string", "active": "boolean", "kind": "string", "variant_group": "string",
+    "parent_sku": "string",
 }  # fmt: skip
 
 
@@ -73,6 +75,7 @@ class Mapping(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     columns: tuple[ColumnMapping, ...]
+    groupings: tuple[Grouping, ...] = Field((), description="Which records belong together.")
 
     @property
     def active_columns(self) -> tuple[ColumnMapping, ...]:
@@ -104,6 +107,7 @@ class Mapping(BaseModel):
         """Hex SHA-256 of everything that changes the imported values (not of confidence or reasons)."""
         told = {"source", "target", "confidence", "auto", "reason", "tier"}
         parts = [column.model_dump_json(exclude=told) for column in self.active_columns]
+        parts += [grouping.model_dump_json(exclude={"reason"}) for grouping in self.groupings]
         return hashlib.sha256("\n".join([salt, *parts]).encode()).hexdigest()
 
 
@@ -159,10 +163,40 @@ def validate(
                 fix="Map one of them to another field, ignore it, or make the field an array.",
                 code="duplicate_field", column=sources[1], value=field,
             )  # fmt: skip
+    _validate_groupings(mapping, len(headers), types)
     if "sku" not in writers:
         raise InvalidMapping(
             f"No column is mapped to 'sku'. The file's columns are: {', '.join(repr(h) for h in headers)}.",
             fix="Map the column that identifies a product to 'sku'.", code="no_sku_column", expected="sku",
+        )  # fmt: skip
+
+
+def _validate_groupings(mapping: Mapping, width: int, types: AbstractMapping[str, FieldType]) -> None:
+    for grouping in mapping.groupings:
+        unknown = next((index for index in grouping.columns if index >= width), None)
+        if unknown is not None:
+            raise InvalidMapping(
+                f"The grouping {grouping.style!r} refers to column {unknown + 1}; the file has {width} columns.",
+                fix="Name columns of the file by their 0-based index, or leave the grouping out.",
+                code="unknown_column",
+            )
+        if grouping.images_field is not None and types.get(grouping.images_field) != "array":
+            raise InvalidMapping(
+                f"The images of a group are to go to {grouping.images_field!r}, which is no array field.",
+                fix="Create an array field for them, or name one that exists.",
+                code="unknown_field", value=grouping.images_field,
+            )  # fmt: skip
+    styles = [grouping.style for grouping in mapping.groupings]
+    if len(styles) - ("locale" in styles) > 1 or sum(grouping.folds for grouping in mapping.groupings) > 1:
+        raise InvalidMapping(
+            f"The groupings {' and '.join(styles)} cannot be applied together.",
+            fix="Keep one of handle, parent and group; locale goes with parent or group.",
+            code="clashing_groupings",
+        )
+    if any(grouping.style == "locale" and grouping.locale is None for grouping in mapping.groupings):
+        raise InvalidMapping(
+            "The grouping 'locale' does not say which column names the locale.",
+            fix="Give the index of that column as `locale`.", code="unknown_column",
         )  # fmt: skip
 
 
@@ -208,7 +242,7 @@ def mapping_from_flat(
             canonical = chosen in CANONICAL_TARGETS
             update = {"target": chosen if canonical else "attribute", "field": chosen, "type": kind}
         columns.append(base.model_copy(update={**update, "confidence": 1.0, "auto": True, "reason": "confirmed"}))
-    return Mapping(columns=tuple(columns))
+    return Mapping(columns=tuple(columns), groupings=proposed.groupings if proposed else ())
 
 
 __all__ = [
