@@ -1,8 +1,8 @@
-"""How a delimited text file is written: one frozen value, detected once, shown, overridable.
+"""How a product file is written: one frozen value, detected once, shown, overridable.
 
-The same :class:`Dialect` drives preview and import alike, so what a person saw is what is read.
-Detection looks at the head of the file and at samples spread over it; it never reads a large file
-whole. Other formats (XLSX, JSON, XML) will get their own ``format`` value here.
+The same :class:`Dialect` drives preview and import alike, so what a person saw is what is read. Only the fields of
+its format matter. Delimited text is detected by the head of the file and samples spread over it, never by reading a
+large file whole; what the other formats need is found by their readers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pim_platform.errors import UnreadableFile
 from pim_platform.intake.readers import sniff
-from pim_platform.intake.readers.source import Sample, take_sample
+from pim_platform.intake.readers.headers import find_header
+from pim_platform.intake.readers.source import Sample
+
+Format = Literal["csv", "xlsx", "json", "jsonl", "xml", "parquet"]
+Compression = Literal["none", "gzip", "zip"]
 
 
 class Dialect(BaseModel):
@@ -23,8 +27,13 @@ class Dialect(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal["csv"] = "csv"
-    compression: Literal["none", "gzip"] = "none"
+    format: Format = Field("csv", description="csv: any delimited text; xlsx: any workbook; JSON-LD is json.")
+    compression: Compression = "none"
+    member: str | None = Field(None, description="The file inside a ZIP archive.")
+    sheet: str | None = Field(None, description="The sheet of a workbook.")
+    record_path: str | None = Field(
+        None, description="Where the records are: `$`, `$[*]`, `$.products[*]` in JSON, `SHOP/SHOPITEM` in XML."
+    )
     encoding: str = Field("utf-8", description="Python codec name; a byte order mark is always removed.")
     delimiter: str = Field(",", min_length=1, max_length=1, pattern=r"^[\x01-\x7f]$")
     quote: str | None = Field('"', description="None: quotes are ordinary characters.", pattern=r"^[\x01-\x7f]$")
@@ -33,19 +42,24 @@ class Dialect(BaseModel):
     )
     line_end: Literal["\n", "\r"] = Field("\n", description="What ends a record; CRLF counts as LF.")
     header_row: int | None = Field(0, ge=0, description="0-based record that holds the headers; None: no header.")
+    header_rows: int = Field(1, ge=1, le=10, description="Records that the header spans, joined into one label each.")
     width: int = Field(0, ge=0, description="Columns; 0: as many as the first record has.")
     decimal: Literal[".", ","] | None = Field(None, description="Decimal sign where a column itself does not tell.")
+    date_order: Literal["DMY", "MDY", "YMD"] | None = Field(
+        None, description="Order of day, month and year where a date itself does not tell."
+    )
 
 
 def detect_dialect(path: Path, *, filename: str | None = None) -> Dialect:
     """Find out how ``path`` is written; ``filename`` is the user's name for it, used in messages.
 
-    Raises :class:`UnreadableFile` with code ``empty_file``, ``header_only``, ``not_text`` or
-    ``unsupported_format``.
+    Raises :class:`UnreadableFile` with code ``empty_file``, ``header_only``, ``not_text``,
+    ``unsupported_format`` or another that names what is wrong with the file.
     """
-    name = filename or Path(path).name
-    sample = take_sample(Path(path), name)
-    return dialect_of_sample(sample, name)
+    from pim_platform.intake.readers.opening import OpenFile  # it reads by dialects
+
+    with OpenFile(path, filename) as file:
+        return file.detect()
 
 
 def dialect_of_sample(sample: Sample, name: str) -> Dialect:
@@ -62,16 +76,20 @@ def dialect_of_sample(sample: Sample, name: str) -> Dialect:
     sniff.refuse_other_formats(text, name)
     line_end: Literal["\n", "\r"] = "\r" if "\n" not in text and "\r" in text else "\n"
     shape = sniff.detect_shape(text, line_end, complete=sample.complete)
-    header_row = sniff.detect_header(shape.records)
     filled = [record for record in shape.records if any(cell.strip() for cell in record)]
-    if header_row is not None and len(filled) < 2 and sample.complete:
-        headers = ", ".join(repr(cell.strip()) for cell in filled[0][:12]) if filled else ""
+    place = find_header(filled, start=shape.instructions)
+    header_row, first = place.row, 0 if place.row is None else place.row + place.rows
+    if header_row is not None and len(filled) <= first and sample.complete:
+        headers = ", ".join(repr(cell.strip()) for cell in filled[-1][:12]) if filled else ""
         raise UnreadableFile(
             f"{name} holds a header line ({headers}) but no records.",
             fix="Add at least one product line below the header.", code="header_only",
             file=name, expected="product lines below the header",
         )  # fmt: skip
-    width = len(filled[0]) if header_row is not None and filled else max(map(len, filled), default=0)
+    if header_row is not None and filled:
+        width = max(map(len, filled[header_row:first]))
+    else:
+        width = max(map(len, filled), default=0)
     return Dialect(
         compression="gzip" if sample.gzip else "none",
         encoding=encoding,
@@ -80,8 +98,9 @@ def dialect_of_sample(sample: Sample, name: str) -> Dialect:
         escape=shape.escape,
         line_end=line_end,
         header_row=header_row,
+        header_rows=place.rows,
         width=width,
-        decimal=_decimal_sign(filled[1:] if header_row is not None else filled),
+        decimal=_decimal_sign(filled[first:]),
     )
 
 

@@ -1,4 +1,4 @@
-"""Words that cells use for yes, no and money. Pure data; ISO 4217 codes are those in circulation."""
+"""Words that cells use for yes, no, money, units and totals. Pure data; ISO 4217 codes are those in circulation."""
 
 from __future__ import annotations
 
@@ -46,6 +46,32 @@ SHARED_SIGNS: dict[str, tuple[str | None, frozenset[str]]] = {
     "KR": (None, frozenset({"SEK", "NOK", "DKK", "ISK"})),
     "KR.": (None, frozenset({"SEK", "NOK", "DKK", "ISK"})),
 }
+
+#: Units as headers and cells write them, and their symbol (SI brochure; UN/ECE Recommendation 20 for pieces).
+UNITS: dict[str, str] = {
+    "kg": "kg", "kgs": "kg", "kilo": "kg", "kilos": "kg", "kilogram": "kg", "kilograms": "kg", "kilogramm": "kg",
+    "g": "g", "gr": "g", "gram": "g", "grams": "g", "gramm": "g", "grammes": "g", "mg": "mg",
+    "lb": "lb", "lbs": "lb", "pound": "lb", "pounds": "lb", "oz": "oz", "ounce": "oz", "ounces": "oz", "t": "t",
+    "mm": "mm", "cm": "cm", "dm": "dm", "m": "m", "km": "km", "meter": "m", "metre": "m", "in": "in", "inch": "in",
+    "inches": "in", "zoll": "in", "″": "in", "ft": "ft", "feet": "ft", "yd": "yd", "µm": "µm",
+    "ml": "ml", "cl": "cl", "dl": "dl", "l": "l", "lt": "l", "ltr": "l", "liter": "l", "litre": "l", "litres": "l",
+    "fl oz": "fl oz", "gal": "gal", "m2": "m²", "m²": "m²", "qm": "m²", "cm2": "cm²", "cm²": "cm²", "mm2": "mm²",
+    "mm²": "mm²", "m3": "m³", "m³": "m³", "cbm": "m³", "cm3": "cm³", "cm³": "cm³", "ccm": "cm³",
+    "w": "W", "watt": "W", "kw": "kW", "v": "V", "volt": "V", "a": "A", "ma": "mA", "mah": "mAh", "ah": "Ah",
+    "wh": "Wh", "kwh": "kWh", "hz": "Hz", "khz": "kHz", "mhz": "MHz", "ghz": "GHz", "lm": "lm", "lumen": "lm",
+    "k": "K", "°c": "°C", "°f": "°F", "°": "°", "db": "dB", "bar": "bar", "psi": "psi", "pa": "Pa", "n": "N",
+    "nm": "Nm", "kb": "kB", "mb": "MB", "gb": "GB", "tb": "TB", "dpi": "dpi", "px": "px", "rpm": "rpm",
+    "s": "s", "sec": "s", "min": "min", "h": "h", "hrs": "h", "hours": "h", "day": "d", "days": "d", "tage": "d",
+    "kcal": "kcal", "kj": "kJ", "%": "%", "percent": "%", "prozent": "%", "pcs": "pcs", "pc": "pcs", "stk": "pcs",
+    "stück": "pcs", "st": "pcs", "ks": "pcs", "szt": "pcs", "pz": "pcs", "pce": "pcs", "ea": "pcs",
+}  # fmt: skip
+
+#: What a line of totals begins with.
+TOTAL_WORDS = _split(
+    "total totals totale totaal totaux sum summe gesamt gesamtsumme zwischensumme endsumme subtotal somme suma razem "
+    "celkem součet összesen toplam итого всего 合計 小計 總計 总计"
+)
+TOTAL_PHRASES = ("grand total", "sub total", "sub-total", "total general", "total général", "suma total", "in totale")
 
 _SIGN_PATTERNS = sorted([*SIGNS, *SHARED_SIGNS], key=len, reverse=True)
 #: A sign or any three letters, before or after the amount; what the letters mean is checked afterwards.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +17,11 @@ import polars as pl
 from pim_platform.catalog.staged import RAW_PREFIX
 from pim_platform.errors import UnreadableFile
 from pim_platform.intake.readers.exact import BROKEN_QUOTES, MAX_RECORD_BYTES, Record, RecordParser
-from pim_platform.intake.readers.rows import BadRow, bad_frame, empty_bad_frame
+from pim_platform.intake.readers.headers import join_headers
+from pim_platform.intake.readers.rows import BadRow, Batch, bad_frame, empty_bad_frame
 from pim_platform.intake.readers.source import utf8_chunks
-from pim_platform.intake.readers.structure import find_structure
+from pim_platform.intake.readers.structure import Positions, Structure, find_structure
+from pim_platform.intake.readers.tables import only_products
 
 if TYPE_CHECKING:
     from pim_platform.intake.dialect import Dialect
@@ -29,18 +30,6 @@ if TYPE_CHECKING:
 SMALL_BLOCK = 64 * 1024
 #: Longest run of records given to the exact parser before the fast path is tried again.
 LONGEST_STREAK = 4096
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Some consecutive records of a file."""
-
-    frame: pl.DataFrame
-    """``row`` Int64 and ``raw.0`` ... ``raw.n`` String; empty cells are null."""
-    bad: pl.DataFrame
-    """Records that are no rows, in the reject layout of :mod:`pim_platform.catalog.staged`."""
-    bytes_read: int
-    """Bytes of the file consumed so far."""
 
 
 def read_headers(path: Path, dialect: Dialect) -> list[str]:
@@ -54,9 +43,12 @@ def read_headers(path: Path, dialect: Dialect) -> list[str]:
 def read_batches(path: Path, dialect: Dialect, *, batch_rows: int = 65_536) -> Iterator[Batch]:
     """Read a file in batches of at most ``batch_rows`` rows, in order, in bounded memory.
 
+    Records that are no products (totals, notes, another table below) are among the bad ones.
     Raises :class:`UnreadableFile` where gzip data is damaged or the encoding is unknown.
     """
-    for batch in _Reader(path, dialect).batches():
+    reader = _Reader(path, dialect)
+    headers = reader.headers()
+    for batch in only_products(reader.batches(), headers if dialect.header_row is not None else [""] * len(headers)):
         if batch.frame.height <= batch_rows:
             yield batch
             continue
@@ -81,6 +73,10 @@ def batches_of_bytes(data: bytes, dialect: Dialect, width: int, *, header: bool)
         yield from _Reader(Path("sample"), piece, text).batches()
 
 
+#: Delimiters behind the last column of a record that are taken off at once; more go the exact way.
+_MOST_PADDING = 64
+
+
 class _Reader:
     def __init__(self, path: Path, dialect: Dialect, data: bytes | None = None) -> None:
         self._path = path
@@ -90,6 +86,7 @@ class _Reader:
         self._quote = ord(dialect.quote) if dialect.quote else None
         self._width = 0
         self._next_row = 1
+        self._after_blank = False
 
     def headers(self) -> list[str]:
         for _ in self._after_header():
@@ -155,6 +152,7 @@ class _Reader:
         parser = self._parser(dialect.width or 1)
         position = found = 0
         wanted = dialect.header_row or 0
+        rows: list[list[str]] = []
         while True:
             if position >= len(self._block):
                 return False
@@ -162,7 +160,11 @@ class _Reader:
             if record is None:
                 return False
             if any(cell.strip() for cell in record.cells):
-                if found == wanted:
+                if found >= wanted:
+                    rows.append(
+                        [cell.decode("utf-8", "replace").replace("\ufeff", "").strip() for cell in record.cells]
+                    )
+                if len(rows) == dialect.header_rows or (rows and dialect.header_row is None):
                     break
                 found += 1
             position = record.end
@@ -171,9 +173,10 @@ class _Reader:
             self._headers = [f"column_{index + 1}" for index in range(self._width)]
             self._next_row = 1
         else:
-            self._headers = [cell.decode("utf-8", "replace").replace("\ufeff", "").strip() for cell in record.cells]
+            self._headers = join_headers(rows) if len(rows) > 1 else rows[0]
             self._width = len(self._headers)
-            self._position, self._next_row = record.end, 2
+            self._position, self._next_row = record.end, found + 2
+        self._after_blank = False
         self._parser_of_file = self._parser(self._width)
         self._schema = {f"{RAW_PREFIX}{index}": pl.String for index in range(self._width)}
         return True
@@ -200,6 +203,11 @@ class _Reader:
         blank = lengths == found.fields - 1
         for index in np.flatnonzero((found.fields == 1) & (lengths > 0) & (lengths < 64)) if self._width > 1 else ():
             blank[index] = not region[starts[index] : found.ends[index]].strip()
+        if ((found.fields > self._width) & ~blank).any():
+            region, found = self._without_padding(region, found, starts + lengths, ~blank)
+            starts = np.concatenate(([0], found.ends[:-1] + 1))
+        gaps = np.flatnonzero(~blank & np.concatenate(([self._after_blank], blank[:-1])))
+        self._after_blank = bool(blank[-1])
         odd = (found.fields > self._width) & ~blank
         _mark_undecodable(region, found.ends, odd)
         rows = self._next_row + np.cumsum(~blank) - 1
@@ -216,7 +224,27 @@ class _Reader:
         singles = [
             (int(rows[i]), self._one(region[starts[i] : found.ends[i] + 1])) for i in np.flatnonzero(odd).tolist()
         ]
-        return self._batch(frame, singles), used, trouble
+        return self._batch(frame, singles, tuple(rows[gaps].tolist())), used, trouble
+
+    def _without_padding(
+        self, region: bytes, found: Structure, stops: Positions, wanted: np.ndarray[tuple[int, ...], np.dtype[np.bool]]
+    ) -> tuple[bytes, Structure]:
+        """The records without the delimiters behind their last column, which some programs write on every line."""
+        data = np.frombuffer(region, dtype=np.uint8)
+        keep = np.ones(len(data), dtype=np.bool)
+        removed = np.zeros(len(found.ends), dtype=np.intp)
+        extra = np.where(wanted, np.clip(found.fields - self._width, 0, _MOST_PADDING + 1), 0)
+        for number in np.unique(extra[(extra > 0) & (extra <= _MOST_PADDING)]).tolist():
+            at = np.flatnonzero(extra == number)
+            behind = stops[at][:, None] - np.arange(1, number + 1)
+            at = at[(data[behind] == self._delimiter).all(axis=1)]
+            behind = stops[at][:, None] - np.arange(1, number + 1)
+            keep[behind.ravel()] = False
+            removed[at] = number
+        if not removed.any():
+            return region, found
+        ends = found.ends - np.cumsum(removed)
+        return data[keep].tobytes(), Structure(ends, found.fields - removed, found.trouble)
 
     def _parse(
         self, data: bytes, rows: np.ndarray[tuple[int, ...], np.dtype[np.int64]], *, short: bool
@@ -246,6 +274,7 @@ class _Reader:
     def _exact(self, count: int) -> Batch | None:
         """The next ``count`` records by the exact parser; None where the block holds no whole one."""
         records: list[tuple[int, Record]] = []
+        gaps: list[int] = []
         moved = False
         while count and self._position < len(self._block):
             record = self._parser_of_file.read(self._block, self._position, final=self._final)
@@ -255,10 +284,15 @@ class _Reader:
             count -= 1
             if record.problem or any(cell.strip() for cell in record.cells):
                 records.append((self._next_row, record))
+                if self._after_blank:
+                    gaps.append(self._next_row)
                 self._next_row += 1
-        return self._batch(self._frame([], []), records) if moved else None
+                self._after_blank = False
+            else:
+                self._after_blank = True
+        return self._batch(self._frame([], []), records, tuple(gaps)) if moved else None
 
-    def _batch(self, frame: pl.DataFrame, singles: list[tuple[int, Record]]) -> Batch:
+    def _batch(self, frame: pl.DataFrame, singles: list[tuple[int, Record]], gaps: tuple[int, ...]) -> Batch:
         rows: list[list[str | None]] = []
         numbers: list[int] = []
         bad: list[BadRow] = []
@@ -277,7 +311,7 @@ class _Reader:
         if rows:
             frame = pl.concat([frame, self._frame(rows, numbers)]).sort("row")
         reject = bad_frame(bad, self._width, self._dialect) if bad else empty_bad_frame(self._width)
-        return Batch(frame, reject, self._consumed)
+        return Batch(frame, reject, self._consumed, gaps)
 
     def _frame(self, rows: list[list[str | None]], numbers: list[int]) -> pl.DataFrame:
         frame = pl.DataFrame(rows, schema=self._schema, orient="row")

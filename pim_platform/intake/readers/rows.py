@@ -1,4 +1,4 @@
-"""Bad rows: records that could not be read as rows, in the reject layout, with reason and fix."""
+"""What readers hand over: batches of rows, and records that are no rows in the reject layout, with reason and fix."""
 
 from __future__ import annotations
 
@@ -14,6 +14,20 @@ if TYPE_CHECKING:
 
 #: Characters of a cell or line that a reject quotes.
 SHOWN = 200
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some consecutive records of a file."""
+
+    frame: pl.DataFrame
+    """``row`` Int64 and ``raw.0`` ... ``raw.n`` String; empty cells are null."""
+    bad: pl.DataFrame
+    """Records that are no rows, in the reject layout of :mod:`pim_platform.catalog.staged`."""
+    bytes_read: int
+    """Bytes of the file consumed so far."""
+    gaps: tuple[int, ...] = ()
+    """Numbers of the records that follow a blank line: where another table may begin."""
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def sample_rows(path: Path, dialect: Dialect, sample: Sample) -> SampledRows:
     head = sample.head[: sample.head.rfind(b"\n") + 1] or sample.head
     frames = [batch.frame for batch in batches_of_bytes(head, dialect, len(headers), header=True)]
     rows, size = sum(frame.height for frame in frames), len(head)
-    if not dialect.encoding.startswith("utf-16"):
+    if not dialect.encoding.startswith(("utf-16", "utf-32")):
         # A block begins anywhere: what precedes its first line end is half a record.
         parts = b"".join(block[block.find(b"\n") + 1 : block.rfind(b"\n") + 1] for block in sample.spread)
         more = [batch.frame for batch in batches_of_bytes(parts, dialect, len(headers), header=False)]

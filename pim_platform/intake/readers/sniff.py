@@ -8,17 +8,17 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import itertools
 import math
 import re
 from collections import Counter
 from dataclasses import dataclass
 
 from pim_platform.errors import UnreadableFile
+from pim_platform.intake.readers.headers import find_header
 from pim_platform.intake.readers.source import Sample
 
 #: Delimiters tried, the likelier first; ties go to the earlier.
-DELIMITERS = ",;\t|"
+DELIMITERS = ",;\t|^~\x1f\x01"
 #: Characters of the head that the delimiter is judged by; below the csv module's largest field (131072).
 SHAPE_CHARS = 65_536
 #: Records of the head that header and shape are judged by.
@@ -37,7 +37,7 @@ MAGIC = (
     (b"Rar!", "a RAR archive"),
     (b"\x7fELF", "a program"),
 )
-_CONTROL = bytes(set(range(32)) - set(b"\t\n\r\x0b\x0c\x1a\x1b")) + b"\x7f"
+_CONTROL = bytes(set(range(32)) - set(b"\x01\t\n\r\x0b\x0c\x1a\x1b\x1e\x1f")) + b"\x7f"
 _WESTERN = frozenset(
     "äöüÄÖÜßéèêëàâáãåæçíìîïñóòôõøœúùûÿýÉÈÊËÀÂÁÃÅÆÇÍÌÎÏÑÓÒÔÕØŒÚÙÛÝ€£§°²³½¼¾´’‘“”„‚–—…•·®™©«»¿¡ºª×±µ\xa0¢¥"
 )
@@ -51,17 +51,20 @@ class Shape:
     quote: str | None
     escape: str | None
     records: list[list[str]]
+    instructions: int = 0
+    """Records at the start that only name the delimiter, as Excel's ``sep=;`` does."""
 
 
 def refuse_binary(head: bytes, name: str) -> None:
     """Raise :class:`UnreadableFile` (``not_text``) for bytes that no delimited text can begin with."""
     kind = next((label for magic, label in MAGIC if head.startswith(magic)), None)
-    if kind is None and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and not _utf16_order(head):
+    wide = wide_encoding(head)
+    if kind is None and wide is None:
         control = len(head) - len(head.translate(None, _CONTROL))
         # A stray control character happens in exports; a share above 1 % does not.
         if control > max(2, len(head) // 100):
             kind = "binary data"
-    elif kind is None and not re.search(r"[\r\n,;\t|]", head.decode(_utf16_codec(head), "replace")):
+    elif kind is None and wide is not None and not re.search(r"[\r\n,;\t|]", head.decode(wide, "replace")):
         kind = "binary data"  # a table in UTF-16 has line ends and delimiters like any other
     if kind is not None:
         raise UnreadableFile(
@@ -71,8 +74,26 @@ def refuse_binary(head: bytes, name: str) -> None:
         )  # fmt: skip
 
 
-def _utf16_codec(head: bytes) -> str:
-    return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else _utf16_order(head) or "utf-16"
+def wide_encoding(head: bytes) -> str | None:
+    """UTF-16 or UTF-32, by byte order mark or by the NULs of mostly ASCII text; None for anything else."""
+    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    part = head[: 4096 & ~3]
+    part = part[: len(part) & ~3]
+    if len(part) < 8:
+        return None
+    quarter = len(part) // 4
+    nulls = [part[offset::4].count(0) > 0.4 * quarter for offset in range(4)]
+    clean = [part[offset::4].count(0) < 0.05 * quarter for offset in range(4)]
+    if nulls == [False, True, True, True] and clean[0]:
+        return "utf-32-le"
+    if nulls == [True, True, True, False] and clean[3]:
+        return "utf-32-be"
+    if nulls == [False, True, False, True] and clean[0] and clean[2]:
+        return "utf-16-le"
+    return "utf-16-be" if nulls == [True, False, True, False] and clean[1] and clean[3] else None
 
 
 def refuse_other_formats(text: str, name: str) -> None:
@@ -96,10 +117,8 @@ def detect_encoding(sample: Sample) -> str:
     head = sample.head
     if head.startswith(codecs.BOM_UTF8):
         return "utf-8"
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    if order := _utf16_order(head):
-        return order
+    if wide := wide_encoding(head):
+        return wide
     if sample.valid_utf8:
         return "utf-8"
     odd = sample.odd
@@ -138,11 +157,13 @@ def detect_shape(text: str, line_end: str, *, complete: bool) -> Shape:
     if line_end == "\r":
         part = part.replace("\r", "\n")
     whole = complete and len(text) <= SHAPE_CHARS
+    named = re.match(r'"?sep=([^\r\n"])"?[^\w\r\n]*\n?', part, re.IGNORECASE)
+    delimiters = named[1] if named and named[1].isascii() else DELIMITERS
     quotes = ['"']
     if len(re.findall(r"(?:^|[,;\t|])'[^'\n]*'(?=[,;\t|\r\n]|$)", part, re.MULTILINE)) >= 3 and '"' not in part:
         quotes = ["'"]
     best: tuple[float, Shape] | None = None
-    for delimiter in DELIMITERS:
+    for delimiter in delimiters:
         for quote in quotes:
             for escape in (None, "\\") if f"\\{quote}" in part else (None,):
                 records = parse(part, delimiter, quote, escape, whole=whole)
@@ -150,7 +171,7 @@ def detect_shape(text: str, line_end: str, *, complete: bool) -> Shape:
                 if escape is None and f"\\{quote}" in part and not _strict(part, delimiter, quote, whole):
                     score *= 0.5
                 if best is None or score > best[0] + 1e-9:
-                    best = score, Shape(delimiter, quote, escape, records)
+                    best = score, Shape(delimiter, quote, escape, records, int(named is not None))
     assert best is not None
     return best[1]
 
@@ -176,32 +197,9 @@ def parse(text: str, delimiter: str, quote: str | None, escape: str | None, *, w
     return records[:-1] if cut and len(records) > 2 else records
 
 
-def detect_header(records: list[list[str]]) -> int | None:
-    """0 where the first record names the columns, None where it is data already.
-
-    A first record is data where a column holds a number or URL from the first record on. Doubt
-    speaks for a header: a lost header is worse than a strange name.
-    """
-    if len(records) < 2:
-        return 0
-    first, rest = records[0], records[1:50]
-    value = re.compile(r"\s*(?:[-+]?\d[\d.,]*|https?://\S+|[€$£]\s?\d[\d.,]*)\s*")
-    filled = [i for i, cell in enumerate(first) if cell.strip()]
-    same = 0
-    for i in filled:
-        below = [record[i] for record in rest if i < len(record) and record[i].strip()]
-        if value.fullmatch(first[i]) and below and sum(bool(value.fullmatch(c)) for c in below) >= 0.8 * len(below):
-            same += 1
-    # Years as headers of a pivot are numbers above numbers, but they are neighbours without gaps.
-    return None if same and not _consecutive(first) else 0
-
-
-def _consecutive(cells: list[str]) -> bool:
-    numbers = [int(c) for c in cells if c.strip().isdigit() and len(c.strip()) == 4]
-    return len(numbers) > 1 and all(b - a == 1 for a, b in itertools.pairwise(numbers))
-
-
 def _alike(records: list[list[str]]) -> float:
+    start = find_header(records).row or 0
+    records = records[start:]
     if not records:
         return 0.0
     widths = Counter(len(record) for record in records)
@@ -223,18 +221,6 @@ def _strict(text: str, delimiter: str, quote: str, whole: bool) -> bool:
     except csv.Error as error:
         return "unexpected end" in str(error) and not whole
     return True
-
-
-def _utf16_order(head: bytes) -> str | None:
-    """UTF-16 without byte order mark shows as NULs in every second byte of mostly ASCII text."""
-    part = head[: 4096 & ~1]
-    if len(part) < 8:
-        return None
-    half = len(part) // 2
-    even, odd = part[0::2].count(0), part[1::2].count(0)
-    if odd > 0.4 * half and even < 0.05 * half:
-        return "utf-16-le"
-    return "utf-16-be" if even > 0.4 * half and odd < 0.05 * half else None
 
 
 def _japanese(data: bytes, codec: str) -> bool:

@@ -52,7 +52,7 @@ TABLES = st.integers(1, 5).flatmap(
     escape=st.sampled_from([None, "\\"]),
     quote=st.sampled_from(["'", '"']),
     end=st.sampled_from(["\n", "\r\n"]),
-    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le"]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "utf-32-be"]),
     packed=st.booleans(),
 )
 @example([["a"], ["\r"]], ",", csv.QUOTE_MINIMAL, None, '"', "\n", "utf-8", False)
@@ -146,6 +146,14 @@ def test_a_quote_lost_forever_costs_one_record(tmp_path: Path) -> None:
     assert frame.height == 4998
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_delimiters_behind_the_last_column_are_no_cells(end: str, tmp_path: Path) -> None:
+    path = write(tmp_path, end.join(["a;b", "1;2;", '3;"x;";;;', "4;5", ";;;", "6;7;8", '9;"q"";";']))
+    frame, bad = read(path, Dialect(delimiter=";"))
+    assert frame.rows() == [(2, "1", "2"), (3, "3", "x;"), (4, "4", "5"), (6, "9", 'q";')]
+    assert bad.select("row", "error_code").rows() == [(5, "too_many_fields")]
+
+
 def test_inches_in_bare_cells_are_text(tmp_path: Path) -> None:
     path = write(tmp_path, 'a,b\n1,24" monitor\n2, "spaced, quoted" \n3,x\n')
     frame, bad = read(path, Dialect())
@@ -214,7 +222,9 @@ def test_what_is_no_product_file_is_refused_naming_file_and_fix(data: bytes, cod
     assert caught.value.fix
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252", "cp932"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "utf-32-be", "cp1252", "cp932"]
+)
 @pytest.mark.parametrize("delimiter", list(",;\t|"))
 def test_dialects_are_found(encoding: str, delimiter: str, tmp_path: Path) -> None:
     japanese = encoding == "cp932"
