@@ -14,32 +14,14 @@ from pim_platform.catalog.models import Product
 from pim_platform.errors import Conflict, JobCancelled
 from pim_platform.intake import running
 from pim_platform.intake.cancelling import cancel_job
-from pim_platform.intake.confirming import confirm_job
-from pim_platform.intake.jobs import get_job
 from pim_platform.intake.lease import Lease
-from pim_platform.intake.models import ImportJob
-from pim_platform.intake.proposing import propose_job
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import driver_connection, tenant_session
 from pim_platform.tenancy.tenants import TenantInfo
-from tests.support.imports import ACTOR, land_bytes, run_job
+from tests.support.imports import ACTOR, confirmed_job, job_of, run_job
 from tests.support.stacks import wait_for
 
 MakeTenant = Callable[..., TenantInfo]
-
-CONTENT = b"SKU,Name\nA,Alpha\nB,Beta\n"
-
-
-def confirmed(workspace: Workspace, tenant_id: UUID, **options: Any) -> UUID:
-    job_id = land_bytes(workspace, tenant_id, CONTENT, **options)
-    propose_job(workspace, tenant_id, job_id)
-    confirm_job(workspace, tenant_id, job_id, actor=ACTOR)
-    return job_id
-
-
-def job_of(workspace: Workspace, tenant_id: UUID, job_id: UUID) -> ImportJob:
-    with tenant_session(workspace.app, tenant_id) as session:
-        return get_job(session, job_id)
 
 
 def products(workspace: Workspace, tenant_id: UUID) -> int:
@@ -56,7 +38,7 @@ def test_a_job_cancelled_at_a_stage_writes_nothing(
     if dry_run and stage == "writing":
         stage = "describing the changes"
     tenant = make_tenant()
-    job_id = confirmed(workspace, tenant.id, dry_run=dry_run)
+    job_id = confirmed_job(workspace, tenant.id, dry_run=dry_run)
     tell = Lease.tell
 
     def cancel_there(self: Lease, name: str, done: int, total: int | None = None) -> None:
@@ -77,7 +59,7 @@ def test_a_statement_that_takes_for_ever_is_interrupted_and_shows_meanwhile_that
     workspace: Workspace, make_tenant: MakeTenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tenant = make_tenant()
-    job_id = confirmed(workspace, tenant.id)
+    job_id = confirmed_job(workspace, tenant.id)
     began = threading.Event()
 
     def slow(session: Any, *_arguments: Any, **_options: Any) -> None:
@@ -111,7 +93,7 @@ def test_after_the_merge_it_is_too_late(
     workspace: Workspace, make_tenant: MakeTenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tenant = make_tenant()
-    job_id = confirmed(workspace, tenant.id)
+    job_id = confirmed_job(workspace, tenant.id)
     tell = Lease.tell
     refused: list[str] = []
 

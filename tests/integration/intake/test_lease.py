@@ -19,8 +19,6 @@ from pim_platform.catalog.products import list_products
 from pim_platform.errors import Conflict, EngineUnavailable, JobCancelled, LeaseLost
 from pim_platform.intake import running
 from pim_platform.intake.cancelling import cancel_job
-from pim_platform.intake.confirming import confirm_job
-from pim_platform.intake.jobs import get_job
 from pim_platform.intake.lease import Lease, claim, is_alive, this_process
 from pim_platform.intake.models import ImportJob
 from pim_platform.intake.proposing import propose_job
@@ -28,23 +26,9 @@ from pim_platform.intake.running import attempt, finish_job, merge_job, publish_
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import anonymous_session, tenant_session
 from pim_platform.tenancy.tenants import TenantInfo
-from tests.support.imports import ACTOR, land_bytes, run_job
+from tests.support.imports import ACTOR, confirmed_job, job_of, land_bytes, run_job
 
 MakeTenant = Callable[..., TenantInfo]
-
-CONTENT = b"SKU,Name\nA,Alpha\nB,Beta\n"
-
-
-def confirmed(workspace: Workspace, tenant_id: UUID, **options: Any) -> UUID:
-    job_id = land_bytes(workspace, tenant_id, CONTENT, **options)
-    propose_job(workspace, tenant_id, job_id)
-    confirm_job(workspace, tenant_id, job_id, actor=ACTOR)
-    return job_id
-
-
-def row(workspace: Workspace, tenant_id: UUID, job_id: UUID) -> ImportJob:
-    with tenant_session(workspace.app, tenant_id) as session:
-        return get_job(session, job_id)
 
 
 def change(workspace: Workspace, tenant_id: UUID, job_id: UUID, **values: Any) -> None:
@@ -73,7 +57,7 @@ def dead_owner() -> str:
 
 def test_a_confirmed_job_is_claimed_once(workspace: Workspace, make_tenant: MakeTenant) -> None:
     tenant = make_tenant()
-    job_id = confirmed(workspace, tenant.id)
+    job_id = confirmed_job(workspace, tenant.id)
 
     job = claim(workspace, tenant.id, job_id)
 
@@ -83,13 +67,13 @@ def test_a_confirmed_job_is_claimed_once(workspace: Workspace, make_tenant: Make
     with pytest.raises(Conflict) as caught:
         claim(workspace, tenant.id, job_id)
     assert caught.value.code == "already_running"
-    assert row(workspace, tenant.id, job_id).attempt == 1
+    assert job_of(workspace, tenant.id, job_id).attempt == 1
 
 
 @pytest.mark.parametrize("state", ["pending", "mapping", "staged", "held", "failed", "cancelled"])
 def test_only_a_confirmed_job_is_due(workspace: Workspace, make_tenant: MakeTenant, state: str) -> None:
     tenant = make_tenant()
-    job_id = land_bytes(workspace, tenant.id, CONTENT)
+    job_id = land_bytes(workspace, tenant.id, b"SKU,Name\nA,Alpha\n")
     change(workspace, tenant.id, job_id, state=f"'{state}'")
     with pytest.raises(Conflict) as caught:
         claim(workspace, tenant.id, job_id)
@@ -99,7 +83,7 @@ def test_only_a_confirmed_job_is_due(workspace: Workspace, make_tenant: MakeTena
 
 def test_of_many_that_claim_at_once_one_wins(workspace: Workspace, make_tenant: MakeTenant) -> None:
     tenant = make_tenant()
-    job_id = confirmed(workspace, tenant.id)
+    job_id = confirmed_job(workspace, tenant.id)
     results: list[str] = []
 
     def run() -> None:
@@ -121,7 +105,7 @@ def test_a_stale_lease_of_another_host_is_taken_over_with_the_next_attempt(
     workspace: Workspace, make_tenant: MakeTenant
 ) -> None:
     tenant = make_tenant()
-    job_id = confirmed(workspace, tenant.id)
+    job_id = confirmed_job(workspace, tenant.id)
     claim(workspace, tenant.id, job_id)
     change(workspace, tenant.id, job_id, lease_owner="'elsewhere:1:1.0'")
     with pytest.raises(Conflict):
@@ -136,7 +120,7 @@ def test_a_stale_lease_of_another_host_is_taken_over_with_the_next_attempt(
 
 def test_a_dead_process_of_this_host_is_taken_over_at_once(workspace: Workspace, make_tenant: MakeTenant) -> None:
     tenant = make_tenant()
-    job_id = confirmed(workspace, tenant.id)
+    job_id = confirmed_job(workspace, tenant.id)
     claim(workspace, tenant.id, job_id)
     change(workspace, tenant.id, job_id, lease_owner=f"'{dead_owner()}'")
 
@@ -165,7 +149,7 @@ def test_a_zombie_is_not_alive() -> None:
 
 def test_after_the_last_attempt_the_job_fails_for_good(workspace: Workspace, make_tenant: MakeTenant) -> None:
     tenant = make_tenant()
-    job_id = confirmed(workspace, tenant.id)
+    job_id = confirmed_job(workspace, tenant.id)
     limit = workspace.settings.max_attempts
     change(workspace, tenant.id, job_id, attempt=limit, reason="'the disk was full'")
 
@@ -173,7 +157,7 @@ def test_after_the_last_attempt_the_job_fails_for_good(workspace: Workspace, mak
         claim(workspace, tenant.id, job_id)
 
     assert caught.value.code == "too_many_attempts"
-    job = row(workspace, tenant.id, job_id)
+    job = job_of(workspace, tenant.id, job_id)
     assert (job.state, job.reason_code, job.attempt) == ("failed", "too_many_attempts", limit)
     assert "the disk was full" in str(job.reason)
     assert job.finished_at is not None
@@ -210,7 +194,7 @@ def test_jobs_that_are_due_are_the_confirmed_and_the_forsaken(workspace: Workspa
     tenant = make_tenant()
     waiting = land_bytes(workspace, tenant.id, b"SKU,Name\nC,Gamma\n")
     propose_job(workspace, tenant.id, waiting)
-    ready, fresh, old = (confirmed(workspace, tenant.id, source=name) for name in ("one", "two", "three"))
+    ready, fresh, old = (confirmed_job(workspace, tenant.id, source=name) for name in ("one", "two", "three"))
     for job_id in (fresh, old):
         claim(workspace, tenant.id, job_id)
     change(workspace, tenant.id, old, lease_at="clock_timestamp() - interval '61 seconds'")
@@ -226,17 +210,17 @@ def test_jobs_that_are_due_are_the_confirmed_and_the_forsaken(workspace: Workspa
 
 def test_a_run_of_another_process_cannot_be_continued(workspace: Workspace, make_tenant: MakeTenant) -> None:
     tenant = make_tenant()
-    job_id = confirmed(workspace, tenant.id)
+    job_id = confirmed_job(workspace, tenant.id)
     claim(workspace, tenant.id, job_id)
     change(workspace, tenant.id, job_id, lease_owner="'elsewhere:1:1.0'")
     with pytest.raises(LeaseLost), attempt(workspace, tenant.id, job_id):
         pytest.fail("the attempt is another's")
-    assert row(workspace, tenant.id, job_id).state == "staging"
+    assert job_of(workspace, tenant.id, job_id).state == "staging"
 
 
 def test_a_lost_lease_cannot_commit(workspace: Workspace, make_tenant: MakeTenant) -> None:
     tenant = make_tenant()
-    job_id = confirmed(workspace, tenant.id)
+    job_id = confirmed_job(workspace, tenant.id)
     claim(workspace, tenant.id, job_id)
 
     with attempt(workspace, tenant.id, job_id) as (job, lease):
@@ -246,7 +230,7 @@ def test_a_lost_lease_cannot_commit(workspace: Workspace, make_tenant: MakeTenan
             merge_job(workspace, job, lease)
 
     assert skus(workspace, tenant.id) == []
-    after = row(workspace, tenant.id, job_id)
+    after = job_of(workspace, tenant.id, job_id)
     assert (after.ledger(), after.staged_attempt, after.commit_seq) == (None, None, None)
     assert (after.state, after.attempt, after.lease_owner, after.reason) == ("staging", 2, "elsewhere:1:1.0", None)
     with tenant_session(workspace.app, tenant.id) as session:
@@ -255,7 +239,7 @@ def test_a_lost_lease_cannot_commit(workspace: Workspace, make_tenant: MakeTenan
 
 def test_a_lost_lease_cannot_finish_the_job_either(workspace: Workspace, make_tenant: MakeTenant) -> None:
     tenant = make_tenant()
-    job_id = confirmed(workspace, tenant.id)
+    job_id = confirmed_job(workspace, tenant.id)
     claim(workspace, tenant.id, job_id)
     with attempt(workspace, tenant.id, job_id) as (job, lease):
         stage_job(workspace, job, lease)
@@ -263,7 +247,7 @@ def test_a_lost_lease_cannot_finish_the_job_either(workspace: Workspace, make_te
         change(workspace, tenant.id, job_id, attempt=2)
         with pytest.raises(LeaseLost):
             finish_job(workspace, job, lease)
-    assert row(workspace, tenant.id, job_id).state == "importing"
+    assert job_of(workspace, tenant.id, job_id).state == "importing"
 
 
 def tell_for_a_minute(lease: Lease) -> None:
@@ -276,7 +260,7 @@ def tell_for_a_minute(lease: Lease) -> None:
 def test_the_heartbeat_notices_a_lost_lease_and_a_wish_to_cancel(workspace: Workspace, make_tenant: MakeTenant) -> None:
     tenant = make_tenant()
     for values, error in (({"attempt": 2}, LeaseLost), ({"cancel_requested": "true"}, JobCancelled)):
-        job_id = confirmed(workspace, tenant.id, source=f"s{error.__name__.lower()}")
+        job_id = confirmed_job(workspace, tenant.id, source=f"s{error.__name__.lower()}")
         claim(workspace, tenant.id, job_id)
         change(workspace, tenant.id, job_id, **values)
         with Lease(workspace, tenant.id, job_id, 1) as lease, pytest.raises(error):
@@ -285,14 +269,14 @@ def test_the_heartbeat_notices_a_lost_lease_and_a_wish_to_cancel(workspace: Work
 
 def test_a_lease_keeps_its_time_fresh_and_tells_progress(workspace: Workspace, make_tenant: MakeTenant) -> None:
     tenant = make_tenant()
-    job_id = confirmed(workspace, tenant.id)
+    job_id = confirmed_job(workspace, tenant.id)
     claim(workspace, tenant.id, job_id)
     change(workspace, tenant.id, job_id, lease_at="clock_timestamp() - interval '59 seconds'")
-    before = row(workspace, tenant.id, job_id).lease_at
+    before = job_of(workspace, tenant.id, job_id).lease_at
     deadline = time.monotonic() + 60
     with Lease(workspace, tenant.id, job_id, 1) as lease:
         lease.tell("staging", 30, 120)
-        while not (job := row(workspace, tenant.id, job_id)).progress:
+        while not (job := job_of(workspace, tenant.id, job_id)).progress:
             assert time.monotonic() < deadline
             time.sleep(0.05)
     assert job.progress["stage"] == "staging"
@@ -304,7 +288,7 @@ def test_a_lease_keeps_its_time_fresh_and_tells_progress(workspace: Workspace, m
 
 def test_cancelling_while_staging_stops_before_the_merge(workspace: Workspace, make_tenant: MakeTenant) -> None:
     tenant = make_tenant()
-    job_id = confirmed(workspace, tenant.id)
+    job_id = confirmed_job(workspace, tenant.id)
     claim(workspace, tenant.id, job_id)
 
     def run() -> None:
@@ -317,7 +301,7 @@ def test_cancelling_while_staging_stops_before_the_merge(workspace: Workspace, m
     with pytest.raises(JobCancelled):
         run()
 
-    after = row(workspace, tenant.id, job_id)
+    after = job_of(workspace, tenant.id, job_id)
     assert (after.state, after.reason_code, after.ledger()) == ("cancelled", "cancelled", None)
     assert skus(workspace, tenant.id) == []
     with pytest.raises(Conflict):
@@ -328,10 +312,10 @@ def test_cancelling_is_at_once_before_a_run_and_refused_after_the_merge(
     workspace: Workspace, make_tenant: MakeTenant
 ) -> None:
     tenant = make_tenant()
-    early = confirmed(workspace, tenant.id, source="early")
+    early = confirmed_job(workspace, tenant.id, source="early")
     assert cancel_job(workspace, tenant.id, early, ACTOR).state == "cancelled"
 
-    late = confirmed(workspace, tenant.id, source="late")
+    late = confirmed_job(workspace, tenant.id, source="late")
     claim(workspace, tenant.id, late)
     with attempt(workspace, tenant.id, late) as (job, lease):
         stage_job(workspace, job, lease)
@@ -344,20 +328,20 @@ def test_cancelling_is_at_once_before_a_run_and_refused_after_the_merge(
     with pytest.raises(Conflict) as caught:
         cancel_job(workspace, tenant.id, late, ACTOR)
     assert caught.value.code == "already_finished"
-    assert not row(workspace, tenant.id, late).cancel_requested
+    assert not job_of(workspace, tenant.id, late).cancel_requested
 
 
 def test_a_transient_error_gives_the_lease_up_so_that_the_next_attempt_may_begin(
     workspace: Workspace, make_tenant: MakeTenant
 ) -> None:
     tenant = make_tenant()
-    job_id = confirmed(workspace, tenant.id)
+    job_id = confirmed_job(workspace, tenant.id)
     claim(workspace, tenant.id, job_id)
 
     with pytest.raises(EngineUnavailable), attempt(workspace, tenant.id, job_id):
         raise EngineUnavailable("ClickHouse does not answer.")
 
-    after = row(workspace, tenant.id, job_id)
+    after = job_of(workspace, tenant.id, job_id)
     assert (after.state, after.lease_owner, after.reason_code) == ("staging", None, "engine_unavailable")
     assert job_id in due(workspace)
     job = claim(workspace, tenant.id, job_id)
@@ -368,11 +352,11 @@ def test_a_transient_error_gives_the_lease_up_so_that_the_next_attempt_may_begin
 
 def test_an_unknown_error_fails_the_job_with_its_words(workspace: Workspace, make_tenant: MakeTenant) -> None:
     tenant = make_tenant()
-    job_id = confirmed(workspace, tenant.id)
+    job_id = confirmed_job(workspace, tenant.id)
     claim(workspace, tenant.id, job_id)
     with pytest.raises(ZeroDivisionError), attempt(workspace, tenant.id, job_id):
         _ = 1 / 0
-    after = row(workspace, tenant.id, job_id)
+    after = job_of(workspace, tenant.id, job_id)
     assert (after.state, after.reason_code) == ("failed", "internal")
     assert "ZeroDivisionError" in str(after.reason)
 
@@ -381,11 +365,11 @@ def test_a_run_that_died_after_the_merge_only_publishes(
     workspace: Workspace, make_tenant: MakeTenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tenant = make_tenant()
-    job_id = confirmed(workspace, tenant.id)
+    job_id = confirmed_job(workspace, tenant.id)
     claim(workspace, tenant.id, job_id)
     broken_off(workspace, tenant.id, job_id, stage_job, merge_job)
     assert skus(workspace, tenant.id) == ["A", "B"]
-    ledger = row(workspace, tenant.id, job_id).ledger()
+    ledger = job_of(workspace, tenant.id, job_id).ledger()
 
     job = claim(workspace, tenant.id, job_id)
     assert (job.state, job.attempt, job.merged) == ("importing", 2, True)
@@ -399,14 +383,14 @@ def test_a_run_that_died_after_the_merge_only_publishes(
 
 def test_what_a_dead_attempt_staged_is_removed_in_the_end(workspace: Workspace, make_tenant: MakeTenant) -> None:
     tenant = make_tenant()
-    job_id = confirmed(workspace, tenant.id)
+    job_id = confirmed_job(workspace, tenant.id)
     claim(workspace, tenant.id, job_id)
     broken_off(workspace, tenant.id, job_id, stage_job)
     first = running.attempt_folder(tenant.id, job_id, 1)
     assert list(workspace.objects.list(first))
 
     claim(workspace, tenant.id, job_id)
-    run_claimed(workspace, row(workspace, tenant.id, job_id))
+    run_claimed(workspace, job_of(workspace, tenant.id, job_id))
 
     assert list(workspace.objects.list(first)) == []
     assert list(workspace.objects.list(running.attempt_folder(tenant.id, job_id, 2)))
@@ -414,5 +398,5 @@ def test_what_a_dead_attempt_staged_is_removed_in_the_end(workspace: Workspace, 
 
 def test_a_whole_run_leaves_no_owner(workspace: Workspace, make_tenant: MakeTenant) -> None:
     tenant = make_tenant()
-    job = run_job(workspace, tenant.id, confirmed(workspace, tenant.id))
+    job = run_job(workspace, tenant.id, confirmed_job(workspace, tenant.id))
     assert (job.state, job.lease_owner, job.attempt) == ("done", None, 1)
