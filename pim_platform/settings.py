@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -44,6 +44,33 @@ class Settings(BaseSettings):
     first_locale: str = Field("en-US", description="Its default locale, BCP 47.")
     first_timezone: str = Field("UTC", description="Its time zone, IANA name.")
 
+    anthropic_api_key: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("pim_anthropic_api_key", "anthropic_api_key"),
+        description="Key of the Claude API, also read from ANTHROPIC_API_KEY; unset: Claude is never asked.",
+    )
+    anthropic_model: str = Field("claude-haiku-5-5", description="Claude model that is asked about unclear columns.")
+    anthropic_base_url: str = Field(
+        "https://api.anthropic.com", description="Where the Messages API is: a proxy's address, or Anthropic's own."
+    )
+    anthropic_timeout_seconds: float = Field(
+        30.0, gt=0, description="Longest a file waits for Claude, all tries and the pauses between them together."
+    )
+    anthropic_max_retries: int = Field(
+        2, ge=0, le=10, description="Tries after the first, where trying again may help."
+    )
+    anthropic_daily_budget_usd: float = Field(
+        1.0, ge=0, description="What a tenant may spend on Claude per day (UTC), unless it has a budget of its own."
+    )
+
+    reader_seconds: float = Field(600.0, gt=0, description="How long reading one file of any format but CSV may take.")
+    reader_memory_bytes: int = Field(2 * 1024**3, ge=64 * 1024**2, description="Memory that reading it may take.")
+    reader_max_records: int = Field(20_000_000, ge=1, description="Records of such a file.")
+    reader_max_columns: int = Field(5_000, ge=1, description="Columns of such a file.")
+    reader_max_unpacked_bytes: int = Field(16 * 1024**3, ge=1, description="Bytes that an archive may unpack to.")
+    reader_max_ratio: int = Field(
+        200, ge=1, description="How many times its size an archive above 64 MB may unpack to."
+    )
     stage_batch_rows: int = Field(65_536, ge=100, description="Rows read, mapped and validated at a time.")
     hold_removed_share: float = Field(0.2, ge=0, le=1, description="Absent-row guard: above this share a job is held.")
     change_retention_days: int = Field(

@@ -9,17 +9,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from pim_platform.catalog.schema import PRODUCT_COLUMNS, ProductSchema, SchemaField
 from pim_platform.catalog.staged import RAW_PREFIX
 from pim_platform.errors import UnreadableFile
-from pim_platform.intake.dialect import Dialect, dialect_of_sample
+from pim_platform.intake.dialect import Dialect
 from pim_platform.intake.mapping.models import ColumnMapping, Mapping, header_fingerprint
 from pim_platform.intake.mapping.propose import propose_mapping
 from pim_platform.intake.profile import ColumnProfile, profile_columns
+from pim_platform.intake.readers.opening import OpenFile
 from pim_platform.intake.readers.sampling import sample_rows
-from pim_platform.intake.readers.source import take_sample
 
 #: Rows shown as an example (seed 000).
 SAMPLE_ROWS = 5
@@ -43,6 +43,8 @@ class Proposal(BaseModel):
     default_locale: str | None = None
     saved: bool = False
     """Whether a saved mapping of the source fitted exactly."""
+    notices: list[str] = Field(default_factory=list)
+    """What people should know about it, such as why Claude was not asked."""
 
     @property
     def mapping(self) -> Mapping:
@@ -78,6 +80,7 @@ class Proposal(BaseModel):
             "suggested_mapping": self.mapping.flat(),
             "fingerprint": self.fingerprint,
             "saved": self.saved,
+            "notices": self.notices,
         }
 
 
@@ -99,9 +102,9 @@ def propose(
     Raises :class:`UnreadableFile` as :func:`pim_platform.intake.dialect.detect_dialect` does.
     """
     name = filename or path.name
-    sample = take_sample(path, name)
-    dialect = dialect or dialect_of_sample(sample, name)
-    rows = sample_rows(path, dialect, sample)
+    with OpenFile(path, name) as file:
+        dialect = dialect or file.detect()
+        rows = sample_rows(file, dialect)
     headers = rows.headers
     if rows.count == 0:
         raise UnreadableFile(
@@ -127,7 +130,7 @@ def propose(
         rows_exact=rows.exact,
         columns=columns,
         profiles=profiles,
-        fields=_fields(columns, schema),
+        fields=schema_fields(columns, schema),
         sample_rows=shown,
         fingerprint=header_fingerprint(headers),
         default_currency=currency or _only_currency(columns),
@@ -139,7 +142,7 @@ def propose(
 def _from_saved(columns: list[ColumnMapping], saved: Mapping, *, exact: bool) -> list[ColumnMapping]:
     """What was confirmed for this source before goes before any guess, column by column."""
     if exact:
-        why = {"confidence": 1.0, "auto": True, "reason": "confirmed before for this source"}
+        why = {"confidence": 1.0, "auto": True, "reason": "confirmed before for this source", "tier": "template"}
         known = {column.index: column for column in saved.columns}
         return [known[c.index].model_copy(update=why) if c.index in known else c for c in columns]
     by_name: dict[str, list[ColumnMapping]] = {}
@@ -155,6 +158,7 @@ def _from_saved(columns: list[ColumnMapping], saved: Mapping, *, exact: bool) ->
                 "confidence": 0.97,
                 "auto": True,
                 "reason": "a column of this name was confirmed before",
+                "tier": "template",
             }
             result.append(before[0].model_copy(update=update))
         else:
@@ -181,7 +185,8 @@ def _unique(headers: list[str], index: int) -> str:
     return header if header and headers.index(header) == index else f"#{index + 1}"
 
 
-def _fields(columns: list[ColumnMapping], schema: ProductSchema | None) -> list[SchemaField]:
+def schema_fields(columns: list[ColumnMapping], schema: ProductSchema | None) -> list[SchemaField]:
+    """The fields that a proposal's columns write, those of the schema as they are, the others as they would be made."""
     fields: dict[str, SchemaField] = {}
     for column in columns:
         if column.ignored or column.field in PRODUCT_COLUMNS or column.field is None or column.field in fields:

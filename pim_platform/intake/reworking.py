@@ -23,7 +23,7 @@ from pim_platform.intake.jobs import get_job
 from pim_platform.intake.landing import store_upload
 from pim_platform.intake.manifests import read_manifest
 from pim_platform.intake.models import ImportJob
-from pim_platform.intake.readers.delimited import read_headers
+from pim_platform.intake.readers.opening import read_headers
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy.audit import Actor, record

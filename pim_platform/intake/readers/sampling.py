@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from pim_platform.catalog.staged import RAW_PREFIX
-from pim_platform.intake.readers.delimited import batches_of_bytes, read_batches, read_headers
-from pim_platform.intake.readers.source import HEAD_BYTES, WHOLE_BYTES, Sample
+from pim_platform.intake.readers.delimited import batches_of_bytes
+from pim_platform.intake.readers.source import HEAD_BYTES, WHOLE_BYTES
 
 if TYPE_CHECKING:
     from pim_platform.intake.dialect import Dialect
+    from pim_platform.intake.readers.opening import OpenFile
 
 #: Rows of a profile, at most (a batch of a small file gives its share).
 PROFILE_ROWS = 20_000
@@ -33,17 +34,24 @@ class SampledRows:
     exact: bool
 
 
-def sample_rows(path: Path, dialect: Dialect, sample: Sample) -> SampledRows:
-    """Rows to profile, without holding a large file."""
-    headers = read_headers(path, dialect)
-    limit = WHOLE_GZIP_BYTES if sample.gzip else WHOLE_BYTES
-    if sample.size <= limit:
-        frames: list[pl.DataFrame] = []
-        count = 0
-        for batch in read_batches(path, dialect):
-            frames.append(batch.frame if count < PROFILE_ROWS else batch.frame.gather_every(20))
-            count += batch.frame.height + batch.bad.height
-        return _sampled(headers, frames, count, exact=True)
+def sample_rows(file: OpenFile, dialect: Dialect) -> SampledRows:
+    """Rows to profile, without holding a large file; what had to be converted is counted exactly."""
+    headers = file.headers(dialect)
+    if dialect.format == "csv":
+        plain, dialect = file.plain(dialect)
+        size = plain.stat().st_size
+        if size > (WHOLE_GZIP_BYTES if dialect.compression == "gzip" else WHOLE_BYTES):
+            return _estimated(file, plain, dialect, headers)
+    frames: list[pl.DataFrame] = []
+    count = kept = 0
+    for batch in file.batches(dialect):
+        frames.append(batch.frame if kept < PROFILE_ROWS else batch.frame.gather_every(20))
+        count, kept = count + batch.frame.height + batch.bad.height, kept + frames[-1].height
+    return _sampled(headers, frames, count, exact=True)
+
+
+def _estimated(file: OpenFile, path: Path, dialect: Dialect, headers: list[str]) -> SampledRows:
+    sample = file.sample(dialect)
     head = sample.head[: sample.head.rfind(b"\n") + 1] or sample.head
     frames = [batch.frame for batch in batches_of_bytes(head, dialect, len(headers), header=True)]
     rows, size = sum(frame.height for frame in frames), len(head)

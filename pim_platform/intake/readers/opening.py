@@ -1,0 +1,183 @@
+"""Opening a product file of any format: its dialect, its headers, its records in batches.
+
+Everything above the readers goes through here. Delimited text is streamed as it lies; every other format is converted
+once by a process that can be killed, and then streamed from what that left. One :class:`OpenFile` does this work at
+most once, however often it is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import polars as pl
+
+from pim_platform.catalog.staged import RAW_PREFIX
+from pim_platform.intake.dialect import Dialect, dialect_of_sample
+from pim_platform.intake.readers import delimited
+from pim_platform.intake.readers.archive import unpack
+from pim_platform.intake.readers.cells import BAD_FILE, ROWS_FILE, TOLD, Limits
+from pim_platform.intake.readers.convert import Converted, convert
+from pim_platform.intake.readers.delimited import Batch
+from pim_platform.intake.readers.formats import Kind, recognise
+from pim_platform.intake.readers.rows import empty_bad_frame
+from pim_platform.intake.readers.source import Sample, take_sample
+from pim_platform.storage.scratch import scratch_folder
+
+BATCH_ROWS = 65_536
+
+
+class OpenFile:
+    """One product file; a context manager, because it may own a scratch folder."""
+
+    def __init__(self, path: Path, name: str | None = None, *, limits: Limits | None = None) -> None:
+        self.path, self.name = Path(path), name or Path(path).name
+        self._limits = limits or limits_of_settings()
+        self._stack = ExitStack()
+        self._converted: dict[Dialect, Converted] = {}
+        self._plain: dict[Dialect, Path] = {}
+        self._sample: Sample | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def detect(self, changes: dict[str, Any] | None = None) -> Dialect:
+        """How the file is written; ``changes`` are fields of the dialect that a person gave.
+
+        Raises :class:`UnreadableFile` where it is none of the formats that are read, empty or damaged.
+        """
+        changes = dict(changes or {})
+        kind = recognise(self.path, self.name, self._limits, member=changes.pop("member", None))
+        if kind.format != "csv":
+            converted = convert(self.path, self.name, kind, self._folder(), self._limits, changes=changes)
+            self._converted[converted.dialect] = converted
+            return converted.dialect
+        plain = self._plain_path(Dialect(compression=kind.compression, member=kind.member))
+        self._sample = take_sample(plain, self.name)
+        found = dialect_of_sample(self._sample, self.name)
+        return found.model_copy(update={"compression": kind.compression, "member": kind.member, **changes})
+
+    def headers(self, dialect: Dialect) -> list[str]:
+        """The header cells, trimmed; blank and repeated ones stay: the index of a column is its identity."""
+        if dialect.format == "csv":
+            return delimited.read_headers(self._plain_path(dialect), _as_it_lies(dialect))
+        return self._cells(dialect).summary.headers
+
+    def batches(self, dialect: Dialect, *, batch_rows: int = BATCH_ROWS) -> Iterator[Batch]:
+        """The records in order, in batches of at most ``batch_rows`` rows, in bounded memory."""
+        if dialect.format == "csv":
+            yield from delimited.read_batches(self._plain_path(dialect), _as_it_lies(dialect), batch_rows=batch_rows)
+            return
+        converted = self._cells(dialect)
+        width, size = len(converted.summary.headers), self.path.stat().st_size
+        for index in range(converted.summary.batches):
+            frame, bad = _read_back(converted.folder, index, width)
+            done = size * (index + 1) // converted.summary.batches
+            for offset in range(0, max(frame.height, 1), batch_rows):
+                part = frame.slice(offset, batch_rows)
+                following = frame["row"][offset + batch_rows] if offset + batch_rows < frame.height else None
+                here = bad if following is None else bad.filter(pl.col("row") < following)
+                bad = bad.clear() if following is None else bad.filter(pl.col("row") >= following)
+                yield Batch(part, here, done)
+
+    def notes(self, dialect: Dialect) -> list[str]:
+        """What a person should know of the file that is no record."""
+        return [] if dialect.format == "csv" else self._cells(dialect).summary.notes
+
+    def sample(self, dialect: Dialect) -> Sample:
+        """Head and spread samples of delimited text."""
+        if self._sample is None:
+            self._sample = take_sample(self._plain_path(dialect), self.name)
+        return self._sample
+
+    def plain(self, dialect: Dialect) -> tuple[Path, Dialect]:
+        """Delimited text as it lies once a ZIP archive is opened, and how to read that."""
+        return self._plain_path(dialect), _as_it_lies(dialect)
+
+    def _cells(self, dialect: Dialect) -> Converted:
+        if dialect not in self._converted:
+            kind = Kind(dialect.format, dialect.compression, dialect.member)
+            converted = convert(self.path, self.name, kind, self._folder(), self._limits, dialect=dialect)
+            self._converted[dialect] = converted
+        return self._converted[dialect]
+
+    def _plain_path(self, dialect: Dialect) -> Path:
+        if dialect.compression != "zip":
+            return self.path
+        key = Dialect(compression="zip", member=dialect.member)
+        if key not in self._plain:
+            out = self._folder() / "unpacked"
+            self._plain[key] = unpack(self.path, "zip", dialect.member, self.name, self._limits, out)
+        return self._plain[key]
+
+    def _folder(self) -> Path:
+        return self._stack.enter_context(scratch_folder("read"))
+
+
+def read_headers(path: Path, dialect: Dialect, *, name: str | None = None) -> list[str]:
+    """The header cells of a file (see :meth:`OpenFile.headers`)."""
+    with OpenFile(path, name) as file:
+        return file.headers(dialect)
+
+
+def read_batches(
+    path: Path, dialect: Dialect, *, batch_rows: int = BATCH_ROWS, name: str | None = None
+) -> Iterator[Batch]:
+    """The records of a file in order (see :meth:`OpenFile.batches`)."""
+    with OpenFile(path, name) as file:
+        yield from file.batches(dialect, batch_rows=batch_rows)
+
+
+def limits_of_settings() -> Limits:
+    """What one file may cost, as this installation says."""
+    from pim_platform.settings import get_settings
+
+    settings = get_settings()
+    return Limits(
+        seconds=settings.reader_seconds,
+        memory_bytes=settings.reader_memory_bytes,
+        records=settings.reader_max_records,
+        columns=settings.reader_max_columns,
+        unpacked_bytes=settings.reader_max_unpacked_bytes,
+        unpacked_ratio=settings.reader_max_ratio,
+    )
+
+
+def _as_it_lies(dialect: Dialect) -> Dialect:
+    """The dialect of a file whose ZIP archive was opened."""
+    if dialect.compression != "zip":
+        return dialect
+    return dialect.model_copy(update={"compression": "none", "member": None})
+
+
+def _read_back(folder: Path, index: int, width: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    rows = pl.read_parquet(folder / ROWS_FILE.format(index), memory_map=False)
+    frame = rows.select("row", *_raw_columns(rows, width))
+    path = folder / BAD_FILE.format(index)
+    if not path.exists():
+        return frame, empty_bad_frame(width)
+    bad = pl.read_parquet(path, memory_map=False)
+    told = {name: pl.col(name) for name in TOLD}
+    return frame, bad.select(
+        "row", pl.lit(None, dtype=pl.String).alias("column"), *told.values(), *_raw_columns(bad, width)
+    ).select(empty_bad_frame(width).columns)
+
+
+def _raw_columns(frame: pl.DataFrame, width: int) -> list[pl.Expr]:
+    """``raw.<n>`` of every column of the file; null where the batch was written before the column appeared."""
+    known = set(frame.columns)
+    return [
+        (pl.col(str(index)) if str(index) in known else pl.lit(None, dtype=pl.String)).alias(f"{RAW_PREFIX}{index}")
+        for index in range(width)
+    ]
+
+
+__all__ = ["Batch", "OpenFile", "limits_of_settings", "read_batches", "read_headers"]
