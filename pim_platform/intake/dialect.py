@@ -34,6 +34,9 @@ class Dialect(BaseModel):
     record_path: str | None = Field(
         None, description="Where the records are: `$`, `$[*]`, `$.products[*]` in JSON, `SHOP/SHOPITEM` in XML."
     )
+    expand: str | None = Field(
+        None, description="The nested list whose entries get rows of their own: `variants[]`, `VARIANTS/VARIANT`."
+    )
     encoding: str = Field("utf-8", description="Python codec name; a byte order mark is always removed.")
     delimiter: str = Field(",", min_length=1, max_length=1, pattern=r"^[\x01-\x7f]$")
     quote: str | None = Field('"', description="None: quotes are ordinary characters.", pattern=r"^[\x01-\x7f]$")

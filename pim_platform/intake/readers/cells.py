@@ -58,6 +58,8 @@ class Summary:
     batches: int
     notes: list[str]
     """What a person should know that is no record: a second table that was left out, a hidden sheet."""
+    parts: int = 0
+    """Rows among ``rows`` that are part of the record before them: the variants of a product."""
 
 
 class CellsWriter:
@@ -73,7 +75,7 @@ class CellsWriter:
         self._headers: list[str] = []
         self._index: dict[str, int] = {}
         self._next = first_number
-        self._rows = self._bad_count = self._batches = 0
+        self._rows = self._bad_count = self._batches = self._parts = 0
         self._notes: list[str] = []
         self._start_batch()
 
@@ -82,8 +84,12 @@ class CellsWriter:
         for name in names:
             self._add_column(name)
 
-    def record(self, cells: Mapping[str, str | None]) -> None:
-        """The next record as ``{column: text}``; unknown columns are added behind the known ones. Empty is null."""
+    def record(self, cells: Mapping[str, str | None], *, part: bool = False) -> None:
+        """The next record as ``{column: text}``; unknown columns are added behind the known ones. Empty is null.
+
+        ``part``: it belongs to the record before it, as a variant does.
+        """
+        self._parts += part
         at = len(self._numbers)
         for name, text in cells.items():
             index = self._index.get(name)
@@ -136,7 +142,7 @@ class CellsWriter:
     def close(self) -> Summary:
         """Write what is left and the summary; returns it."""
         self._flush()
-        summary = Summary(self._headers, self._rows, self._bad_count, self._batches, self._notes)
+        summary = Summary(self._headers, self._rows, self._bad_count, self._batches, self._notes, self._parts)
         (self._folder / SUMMARY_FILE).write_text(json.dumps(vars(summary)), "utf-8")
         return summary
 

@@ -92,6 +92,10 @@ class OpenFile:
         """What a person should know of the file that is no record."""
         return [] if dialect.format == "csv" else self._cells(dialect).summary.notes
 
+    def parts(self, dialect: Dialect) -> int:
+        """Rows that belong to the record before them, as the variants of a product do."""
+        return 0 if dialect.format == "csv" else self._cells(dialect).summary.parts
+
     def sample(self, dialect: Dialect) -> Sample:
         """Head and spread samples of delimited text."""
         if self._sample is None:

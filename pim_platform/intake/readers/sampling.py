@@ -47,7 +47,7 @@ def sample_rows(file: OpenFile, dialect: Dialect) -> SampledRows:
     for batch in file.batches(dialect):
         frames.append(batch.frame if kept < PROFILE_ROWS else batch.frame.gather_every(20))
         count, kept = count + batch.frame.height + batch.bad.height, kept + frames[-1].height
-    return _sampled(headers, frames, count, exact=True)
+    return _sampled(headers, frames, count - file.parts(dialect), exact=True)
 
 
 def _estimated(file: OpenFile, path: Path, dialect: Dialect, headers: list[str]) -> SampledRows:
