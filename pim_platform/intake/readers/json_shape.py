@@ -1,0 +1,341 @@
+"""Finding the records of a JSON file: which list or object in it is the products, and which are their variants.
+
+The document is walked once with little of it kept: of every list and object the first ``KEPT`` members. Every kind of
+object in what is kept is a candidate, judged by :mod:`.likeness`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path as FilePath
+from typing import Any, Literal
+
+from pim_platform.errors import UnreadableFile
+from pim_platform.intake.readers.flattening import Flat, flatten, is_keyed
+from pim_platform.intake.readers.json_paths import Path, Step, is_of_type, parse_path, walk, write_path
+from pim_platform.intake.readers.json_text import TextWindow, decode
+from pim_platform.intake.readers.likeness import ENOUGH, VARIANTS, is_sku, letters_of, likeness, shares
+from pim_platform.intake.readers.sniff import detect_encoding
+from pim_platform.intake.readers.source import take_sample
+
+#: Members of a list or object that are looked at.
+KEPT = 200
+#: Levels that are walked member by member; below them values are decoded whole.
+_LEVELS = 5
+#: Characters after which the walk ends, where something that looks like products was seen by then.
+ENOUGH_CHARACTERS = 64 << 20
+#: Lines of the head that tell JSON Lines from a document.
+_LINES = 50
+#: Members of an object that only wraps a record: ``{"node": {...}, "cursor": "..."}``.
+_WRAPPING = 4
+#: Lists beside those called variants whose entries may carry an SKU of their own.
+_MAY_EXPAND = VARIANTS | {"offers"}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What detection found; the fields are those of a dialect."""
+
+    format: Literal["json", "jsonl"]
+    encoding: str
+    record_path: str
+    expand: str | None
+
+
+@dataclass
+class Kind:
+    """Objects that stand at the same path."""
+
+    count: int = 0
+    examples: list[dict[str, Any]] = field(default_factory=list)
+
+
+class _Cut(list[Any]):
+    """The first entries of a list, and how many there are."""
+
+    total: int
+
+
+def shape_of(path: FilePath, name: str, record_path: str | None = None) -> Shape:
+    """The shape of a JSON file; ``record_path`` where it is known.
+
+    Raises :class:`UnreadableFile` with code ``empty_file``, ``no_records`` or ``broken_json``.
+    """
+    sample = take_sample(path, name)
+    if not sample.head.strip(b"\x00\xef\xbb\xbf\xff\xfe \t\r\n"):
+        raise UnreadableFile(
+            f"{name} is empty: it holds no records.", fix="Upload a file with at least one product.",
+            code="empty_file", file=name, expected="a list of products",
+        )  # fmt: skip
+    encoding = detect_encoding(sample)
+    lines = sample.head.decode(encoding, "replace").removeprefix("\ufeff").split("\n")
+    if _are_lines(lines if sample.complete else lines[:-1] or lines):
+        objects = [value for line in lines[:KEPT] if isinstance(value := _line_value(line), dict)]
+        return Shape("jsonl", encoding, "$", find_variants(objects))
+    with path.open("rb") as stream:
+        window = TextWindow(stream, encoding, name)
+        if record_path is not None:
+            window.next_document()
+            values = [f.value for f in islice(walk(window, parse_path(record_path)), KEPT) if isinstance(f.value, dict)]
+            return Shape("json", encoding, record_path, find_variants(values))
+        kinds = _kinds(window)
+    steps = best_path(kinds)
+    if steps is None:
+        raise UnreadableFile(
+            f"{name} holds no objects, so no records.",
+            fix="Export the products as a list of objects with named fields.", code="no_records", file=name,
+            expected="a list of objects",
+        )  # fmt: skip
+    examples = kinds[steps].examples
+    typed = [example for example in examples if is_of_type(example, "Product")]
+    if typed and len(typed) < len(examples) and steps and steps[-1].kind == "all":
+        steps, examples = (*steps[:-1], Step("typed", "Product")), typed
+    return Shape("json", encoding, write_path(steps), find_variants(examples))
+
+
+def _are_lines(lines: list[str]) -> bool:
+    """Whether most lines are a whole object each."""
+    filled = [line for line in islice((line.strip() for line in lines), _LINES) if line]
+    if len(filled) < 2:
+        return False
+    return 2 * sum(isinstance(_line_value(line), dict) for line in filled) > len(filled)
+
+
+def _line_value(line: str) -> Any:
+    try:
+        return decode(line.strip(" \t\r\x1e"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _kinds(window: TextWindow) -> dict[Path, Kind]:
+    """The kinds of objects in a file. A document that breaks after some were seen is left to the import to tell."""
+    kinds: dict[Path, Kind] = {}
+    try:
+        while window.next_document():
+            _visit(_pruned(window, _LEVELS), (), kinds)
+            if window.position() > ENOUGH_CHARACTERS:
+                break
+    except UnreadableFile:
+        if not kinds:
+            raise
+    return kinds
+
+
+def _pruned(window: TextWindow, levels: int) -> Any:
+    """The next value with the first members of its lists and objects."""
+    first = window.peek()
+    if levels == 0 or first not in ("{", "["):
+        return window.value()
+    if first == "{":
+        found: dict[str, Any] = {}
+        try:
+            for key in window.members():
+                if len(found) < KEPT:
+                    found[key] = _pruned(window, levels - 1)
+                else:
+                    window.skip()
+        except UnreadableFile:
+            if not found or levels < _LEVELS - 1:
+                raise
+        return found
+    kept = _Cut()
+    kept.total = 0
+    try:
+        for _ in window.elements():
+            kept.total += 1
+            if len(kept) < KEPT:
+                kept.append(_pruned(window, levels - 1))
+            elif window.position() > ENOUGH_CHARACTERS:
+                break
+            else:
+                window.value()
+    except UnreadableFile:
+        # What was seen tells where the records are; reading them tells where the file breaks.
+        if not kept or levels < _LEVELS - 2:
+            raise
+    return kept
+
+
+def _visit(value: Any, path: Path, kinds: dict[Path, Kind]) -> None:
+    if isinstance(value, dict):
+        kind = kinds.setdefault(path, Kind())
+        kind.count += 1
+        if len(kind.examples) < KEPT:
+            kind.examples.append(value)
+        if _is_map(value):
+            for entry in value.values():
+                _visit(entry, (*path, Step("any")), kinds)
+        else:
+            for key, entry in value.items():
+                _visit(entry, (*path, Step("key", key)), kinds)
+    elif isinstance(value, list):
+        below = (*path, Step("all"))
+        for entry in value:
+            _visit(entry, below, kinds)
+        if below in kinds and isinstance(value, _Cut):
+            kinds[below].count += max(value.total - len(value), 0)
+
+
+def _is_map(value: Mapping[str, Any]) -> bool:
+    """Whether an object is records keyed by id or SKU: all values are objects with much the same keys."""
+    if is_keyed(value):
+        return True
+    if len(value) < 2 or not all(isinstance(entry, dict) for entry in value.values()):
+        return False
+    keys = [set(entry) for entry in islice(value.values(), 20)]
+    common, every = set.intersection(*keys), set.union(*keys)
+    return bool(common) and 2 * len(common) >= len(every)
+
+
+def best_path(kinds: Mapping[Path, Kind]) -> Path | None:
+    """The path of the products among these kinds of objects; None where there is no object."""
+    scores = {path: _score(path, kind) for path, kind in kinds.items() if _reachable(path, kinds)}
+    if not scores:
+        return None
+    best = max(scores, key=lambda path: (scores[path], -len(path)))
+    if scores[best] < ENOUGH:
+        return _fallback({path: kinds[path] for path in scores})
+    for length in range(len(best)):
+        above = best[:length]
+        # What is around a list of products may look like one: a shop has a name, an address and a description.
+        single = kinds[above].count == 1 < kinds[best].count if above in kinds else True
+        named = _container(best) in ("products", "items", "articles", "offers", "product")
+        if above in scores and scores[above] >= max(ENOUGH, scores[best] / 2) and not (single and named):
+            return above
+    return best
+
+
+def _score(path: Path, kind: Kind) -> float:
+    keys = shares(_names(example) for example in kind.examples)
+    depth = sum(step.kind == "key" for step in path)
+    score = likeness(keys, _container(path), kind.count, depth)
+    if any(is_of_type(example, "Product") for example in kind.examples):
+        score += 6.0
+    return score
+
+
+def _names(example: Mapping[str, Any]) -> Iterator[str]:
+    """The keys of an object that hold something, and those of the plain objects in it."""
+    for key, value in example.items():
+        if value in (None, "", [], {}):
+            continue
+        yield key
+        if isinstance(value, dict):
+            yield from value
+
+
+def _container(path: Path) -> str:
+    names = [step.name for step in path if step.kind == "key"]
+    while len(names) > 1 and letters_of(names[-1]) in ("node", "nodes", "edges", "data", "item", "items", "list"):
+        names.pop()
+    return letters_of(names[-1]) if names else ""
+
+
+def _reachable(path: Path, kinds: Mapping[Path, Kind]) -> bool:
+    """Whether going down from an entry of a list loses little: the entry is only a wrapper of the record."""
+    inside = False
+    for length, step in enumerate(path):
+        if inside and step.kind == "key":
+            around = kinds.get(path[:length])
+            wraps = around is not None and all(len(example) <= _WRAPPING for example in around.examples)
+            # A list inside a list may be the products of a category; a member of an entry is no record.
+            if not wraps and all(later.kind == "key" for later in path[length:]):
+                return False
+        inside = inside or step.kind != "key"
+    return True
+
+
+def _fallback(kinds: Mapping[Path, Kind]) -> Path:
+    """Where nothing looks like a product: the first list of objects from above, the longest of its level."""
+    lists = [path for path in kinds if path and path[-1].kind != "key"]
+    if () in kinds and not any(kinds[path].count > 1 for path in lists):
+        return ()
+    return min(lists or kinds, key=lambda path: (sum(s.kind != "key" for s in path), len(path), -kinds[path].count))
+
+
+def find_variants(records: list[dict[str, Any]]) -> str | None:
+    """The nested list whose entries are variants with an SKU of their own, as ``variants[]``; None for none."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        for path, entries in _lists(record, ""):
+            found.setdefault(path, []).extend(entries)
+    best: tuple[int, str] | None = None
+    for path, entries in found.items():
+        with_sku = [entry for entry in entries if any(is_sku(key) and value for key, value in entry.items())]
+        if 2 * len(with_sku) > len(entries) and (best is None or len(with_sku) > best[0]):
+            best = len(with_sku), path
+    return best[1] if best else None
+
+
+def _lists(record: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    for key, value in record.items():
+        named = letters_of(key) in _MAY_EXPAND
+        if re.search(r"[.\[\]]", key):
+            continue
+        if isinstance(value, list) and named:
+            entries = [entry for entry in value if isinstance(entry, dict)]
+            if entries:
+                yield f"{prefix}{key}[]", entries
+        elif isinstance(value, dict) and named:
+            edges = value.get("edges")
+            if isinstance(edges, list):
+                nodes = [
+                    edge["node"] for edge in edges if isinstance(edge, dict) and isinstance(edge.get("node"), dict)
+                ]
+                yield f"{prefix}{key}.edges[].node", nodes
+            elif isinstance(nodes_given := value.get("nodes"), list):
+                yield f"{prefix}{key}.nodes[]", [node for node in nodes_given if isinstance(node, dict)]
+
+
+def splitter(expand: str) -> Callable[[dict[str, Any]], tuple[dict[str, Any], list[Flat]]]:
+    """A function that takes the variants at ``expand`` out of a record and gives their columns."""
+    before, _, behind = expand.partition("[]")
+    keys, tail = before.split("."), [key for key in behind.split(".") if key]
+    prefix = ".".join([f"{before}[]", *tail]) + "."
+
+    def split(record: dict[str, Any]) -> tuple[dict[str, Any], list[Flat]]:
+        around, entries = record, None
+        copied = dict(record)
+        inner = copied
+        for position, key in enumerate(keys):
+            value = around.get(key)
+            if position == len(keys) - 1:
+                entries = value
+            elif isinstance(value, dict):
+                inner[key] = around = dict(value)
+                inner = around
+            else:
+                return record, []
+        if not isinstance(entries, list):
+            return record, []
+        rest, variants = [], []
+        for entry in entries:
+            variant, left = _taken(entry, tail)
+            if variant is None:
+                rest.append(entry)
+                continue
+            if left:
+                rest.append(left)
+            flat = Flat()
+            flat.add(prefix, flatten(variant))
+            variants.append(flat)
+        inner[keys[-1]] = rest
+        return copied, variants
+
+    return split
+
+
+def _taken(entry: Any, tail: list[str]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """The variant in an entry of the list, and what else the entry holds."""
+    if not isinstance(entry, dict):
+        return None, {}
+    if not tail:
+        return entry, {}
+    inner = entry.get(tail[0])
+    if not isinstance(inner, dict):
+        return None, {}
+    return inner, {key: value for key, value in entry.items() if key != tail[0]}
