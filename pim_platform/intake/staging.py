@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as AbstractMapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ from typing import Any
 import polars as pl
 
 from pim_platform.catalog.schema import ProductSchema
-from pim_platform.catalog.staged import REJECT_COLUMNS
+from pim_platform.catalog.staged import RAW_PREFIX, REJECT_COLUMNS
 from pim_platform.errors import BadInput, InvalidRequest
 from pim_platform.intake.dialect import Dialect
+from pim_platform.intake.folding import Folding, Part, open_folding
 from pim_platform.intake.mapping.models import Mapping, validate
 from pim_platform.intake.parquet import BATCH_FILE_ROWS, StagedWriter
 from pim_platform.intake.plan import compile_plan
-from pim_platform.intake.readers.delimited import read_batches, read_headers
+from pim_platform.intake.readers.opening import Batch, OpenFile
 from pim_platform.intake.records import frame_of_records
 from pim_platform.intake.rejects import write_rejects_csv
 from pim_platform.intake.validation import Validator
@@ -52,11 +54,14 @@ class StageResult:
     valid: int
     rejected: int
     merged: int
+    """Rows that became part of others (see :mod:`pim_platform.intake.folding`)."""
     bytes_read: int
     staged: list[Path]
     """Parquet files of valid rows, in order; none where no row is valid."""
     rejects: list[Path]
     """Parquet files of rejects, in order; none where none is rejected."""
+    merged_rows: list[Path]
+    """Parquet files of merged rows, in order; none where none is merged."""
     reasons: dict[str, int] = field(default_factory=dict)
     """How often each error code came up, the commonest first; a row may have several."""
     sample_rejects: list[dict[str, Any]] = field(default_factory=list)
@@ -75,36 +80,52 @@ def stage(
     on_progress: Callable[[StageProgress], None] | None = None,
     reject_policy: str = "skip",
     filename: str | None = None,
+    siblings: Iterable[str] = (),
 ) -> StageResult:
     """Stage ``path`` into ``out_dir`` (made if missing) in the layout of :mod:`pim_platform.catalog.staged`.
 
     ``default_currency`` (the source's) goes before the schema's. ``reject_policy``: ``skip``,
     ``stop_first`` or ``stop_above:N%``. ``filename`` is the user's name of the file, for messages.
+    ``siblings``: see :func:`pim_platform.intake.folding.open_folding`.
     Raises :class:`InvalidMapping`, :class:`UnreadableFile`, :class:`InvalidRequest` (unknown policy),
     or :class:`BadInput` with code ``row_rejected`` or ``too_many_rejects`` where the policy stops.
     """
     limit = _policy(reject_policy)
     name = filename or path.name
-    validate(mapping, schema, read_headers(path, dialect))
-    plan = compile_plan(mapping, schema, dialect, default_currency)
-    validator = Validator(plan)
     out_dir.mkdir(parents=True, exist_ok=True)
-    read = valid = rejected = bytes_read = 0
+    read = valid = rejected = merged = bytes_read = 0
     reasons: Counter[str] = Counter()
     sample: list[dict[str, Any]] = []
-    with StagedWriter(out_dir, "staged") as good, StagedWriter(out_dir, "rejects") as bad:
-        for batch in read_batches(path, dialect, batch_rows=batch_rows):
-            judged = validator.judge(plan.apply(batch.frame))
+    writers = [StagedWriter(out_dir, stem) for stem in ("staged", "rejects", "merged")]
+    with ExitStack() as stack:
+        file = stack.enter_context(OpenFile(path, name))
+        headers = file.headers(dialect)
+        validate(mapping, schema, headers)
+
+        def batches() -> Iterator[Batch]:
+            return file.batches(dialect, batch_rows=batch_rows)
+
+        folding = open_folding(batches, mapping, headers, siblings=siblings, default_locale=schema.default_locale)
+        plan = compile_plan(folding.mapping if folding else mapping, schema, dialect, default_currency)
+        validator = Validator(plan)
+        good, bad, folded = (stack.enter_context(writer) for writer in writers)
+        for part in _parts(folding, batches(), out_dir, batch_rows):
+            judged = validator.judge(plan.apply(part.frame))
             rejects = judged.rejects
-            if batch.bad.height:
-                rejects = pl.concat([rejects, batch.bad.select(rejects.columns)]).sort("row")
-                reasons.update(batch.bad["error_code"].to_list())
+            if folding is not None:
+                rejects = rejects.select(*REJECT_COLUMNS, *(f"{RAW_PREFIX}{index}" for index in range(len(headers))))
+            if part.bad.height:
+                rejects = pl.concat([rejects, part.bad.select(rejects.columns)]).sort("row")
+                reasons.update(part.bad["error_code"].to_list())
             reasons += judged.reasons
-            good.write(judged.valid)
+            good.write(judged.valid if part.cells is None else _with_cells(judged.valid, part.cells))
             bad.write(rejects)
+            if part.merged is not None:
+                folded.write(part.merged)
+                merged += part.merged.height
             valid, rejected = valid + judged.valid.height, rejected + rejects.height
-            read += batch.frame.height + batch.bad.height
-            bytes_read = batch.bytes_read
+            read += part.read
+            bytes_read = part.bytes_read
             if rejects.height and len(sample) < SAMPLE_REJECTS:
                 sample += rejects.select(REJECT_COLUMNS).head(SAMPLE_REJECTS - len(sample)).to_dicts()
             if rejected and limit == 0.0:
@@ -115,8 +136,21 @@ def stage(
         why = f"{rejected} of {read} rows were rejected, above the {limit:.4g} share that the policy allows"
         raise _stopped(name, sample, "too_many_rejects", why)
     return StageResult(
-        read, valid, rejected, 0, bytes_read, good.paths, bad.paths, dict(reasons.most_common()), sample
+        read, valid, rejected, merged, bytes_read, good.paths, bad.paths, folded.paths, dict(reasons.most_common()),
+        sample,
     )  # fmt: skip
+
+
+def _parts(folding: Folding | None, batches: Iterator[Batch], scratch: Path, batch_rows: int) -> Iterator[Part]:
+    if folding is None:
+        return (Part(batch.frame, batch.bad, batch.bytes_read) for batch in batches)
+    return folding.parts(batches, scratch, batch_rows=batch_rows)
+
+
+def _with_cells(staged: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
+    """Staged rows with the cells as the file has them, instead of those that the group filled in."""
+    values = [name for name in staged.columns if not name.startswith(RAW_PREFIX)]
+    return staged.select(values).join(cells, on="row", how="left", maintain_order="left")
 
 
 def stage_records(

@@ -1,0 +1,254 @@
+"""Records that belong together: what is folded, what stays, and that the rows always add up."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from pim_platform.catalog.schema import ProductSchema, SchemaField
+from pim_platform.errors import BadInput, InvalidMapping
+from pim_platform.intake import folding
+from pim_platform.intake.dialect import Dialect
+from pim_platform.intake.mapping import Mapping, mapping_from_flat, validate
+from pim_platform.intake.mapping.grouping import Grouping
+from pim_platform.intake.staging import StageResult, stage
+
+SCHEMA = ProductSchema(
+    fields=(
+        SchemaField(name="vendor"),
+        SchemaField(name="option"),
+        SchemaField(name="price", type="number"),
+        SchemaField(name="image_url", type="url"),
+        SchemaField(name="images", type="array"),
+    ),
+    default_currency="EUR",
+    default_locale="en-US",
+    version=1,
+)
+HANDLE = Grouping(style="handle", by=0, inherited=(1, 2, 6), images=6, images_field="images")
+SHOP = ("Handle", "Title", "Vendor", "Size", "SKU", "Price", "Image")
+SHOP_FLAT = {
+    "Title": "name", "Vendor": "vendor", "Size": "option", "SKU": "sku", "Price": "price", "Image": "image_url",
+}  # fmt: skip
+
+
+def run(
+    folder: Path,
+    headers: tuple[str, ...],
+    rows: list[tuple[str, ...]],
+    flat: dict[str, str | None],
+    *groupings: Grouping,
+    **more: Any,
+) -> StageResult:
+    """Stage a small file; ``Size`` holds the value of an option."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([headers, *rows])
+    path = folder / "in.csv"
+    path.write_text(text.getvalue(), "utf-8")
+    mapping = mapping_from_flat(flat, headers, SCHEMA)
+    columns = [c.model_copy(update={"target": "option_value"}) if c.field == "option" else c for c in mapping.columns]
+    mapping = Mapping(columns=tuple(columns), groupings=groupings)
+    return stage(path, Dialect(), mapping, SCHEMA, folder / "out", **more)
+
+
+def rows_of(paths: list[Path], *columns: str) -> list[tuple[Any, ...]]:
+    return pl.read_parquet(paths).sort("row").select(columns).rows() if paths else []
+
+
+def test_a_variant_takes_what_its_product_says_once_and_image_rows_join_its_images(tmp_path: Path) -> None:
+    rows = [
+        ("tee", "T-shirt", "Acme", "S", "T-S", "10", "https://x.example/1.png"),
+        ("tee", "", "", "M", "T-M", "11", ""),
+        ("tee", "", "", "", "", "", "https://x.example/2.png"),
+        ("mug", "Mug", "Acme", "", "MUG", "5", ""),
+    ]
+    result = run(tmp_path, SHOP, rows, SHOP_FLAT, HANDLE)
+    assert (result.read, result.valid, result.rejected, result.merged) == (4, 3, 0, 1)
+    both = json.dumps(["https://x.example/1.png", "https://x.example/2.png"], separators=(",", ":"))
+    columns = ("sku", "name", "kind", "variant_group", "f.vendor", "f.image_url", "f.images")
+    assert rows_of(result.staged, *columns) == [
+        ("T-S", "T-shirt", "variant", "tee", "Acme", "https://x.example/1.png", both),
+        ("T-M", "T-shirt", "variant", "tee", "Acme", "https://x.example/1.png", both),
+        ("MUG", "Mug", "simple", "mug", "Acme", None, None),
+    ]
+
+
+def test_a_staged_row_keeps_the_cells_of_the_file_and_a_merged_one_is_kept_with_its_record(tmp_path: Path) -> None:
+    rows = [
+        ("tee", "T-shirt", "Acme", "S", "T-S", "10", "https://x.example/1.png"),
+        ("tee", "", "", "M", "T-M", "11", ""),
+        ("tee", "", "", "", "", "", "https://x.example/2.png"),
+    ]
+    result = run(tmp_path, SHOP, rows, SHOP_FLAT, HANDLE)
+    staged = pl.read_parquet(result.staged)
+    assert [name for name in staged.columns if name.startswith("raw.")] == [f"raw.{i}" for i in range(7)]
+    assert staged.filter(pl.col("sku") == "T-M").select("raw.1", "raw.2").row(0) == (None, None)
+    assert rows_of(result.merged_rows, "row", "into", "variant_group", "raw.6") == [
+        (4, 2, "tee", "https://x.example/2.png")
+    ]
+
+
+def test_a_variant_without_sku_is_rejected_and_shows_what_it_inherits(tmp_path: Path) -> None:
+    rows = [
+        ("tee", "T-shirt", "Acme", "S", "T-S", "10", ""),
+        ("tee", "", "", "M", "", "11", ""),
+    ]
+    result = run(tmp_path, SHOP, rows, SHOP_FLAT, HANDLE)
+    assert (result.valid, result.rejected, result.merged) == (1, 1, 0)
+    assert rows_of(result.rejects, "row", "column", "error_code", "raw.1") == [(3, "SKU", "missing_sku", "T-shirt")]
+    assert rows_of(result.staged, "sku", "kind") == [("T-S", "variant")]
+
+
+def test_image_rows_of_a_product_without_any_sku_are_rejected_with_it(tmp_path: Path) -> None:
+    rows = [
+        ("kit", "Kit", "Acme", "", "", "36", "https://x.example/1.png"),
+        ("kit", "", "", "", "", "", "https://x.example/2.png"),
+    ]
+    result = run(tmp_path, SHOP, rows, SHOP_FLAT, HANDLE)
+    assert (result.read, result.valid, result.rejected, result.merged) == (2, 0, 2, 0)
+    assert result.reasons == {"missing_sku": 2}
+    told = rows_of(result.rejects, "error", "suggestion")[1]
+    assert "'kit'" in told[0]
+    assert "first row of this product" in told[1]
+
+
+def test_where_the_handle_is_the_sku_the_first_row_is_the_product(tmp_path: Path) -> None:
+    flat = {**SHOP_FLAT, "Handle": "sku", "SKU": None}
+    rows = [
+        ("ring", "Ring", "Acme", "S", "", "10", "https://x.example/1.png"),
+        ("ring", "", "", "M", "", "11", ""),
+        ("ring", "", "", "", "", "", "https://x.example/2.png"),
+    ]
+    result = run(tmp_path, SHOP, rows, flat, HANDLE)
+    assert (result.valid, result.rejected, result.merged) == (1, 0, 2)
+    assert rows_of(result.staged, "sku", "kind", "f.option", "f.images") == [
+        ("ring", "simple", "S", '["https://x.example/1.png","https://x.example/2.png"]')
+    ]
+
+
+def test_a_row_of_the_product_itself_is_folded_into_its_variants(tmp_path: Path) -> None:
+    rows = [
+        ("tee", "T-shirt", "Acme", "", "", "", ""),
+        ("tee", "", "", "S", "T-S", "10", ""),
+        ("tee", "", "", "M", "T-M", "11", ""),
+    ]
+    result = run(tmp_path, SHOP, rows, SHOP_FLAT, HANDLE)
+    assert rows_of(result.merged_rows, "row", "into") == [(2, 3)]
+    assert rows_of(result.staged, "sku", "name") == [("T-S", "T-shirt"), ("T-M", "T-shirt")]
+
+
+def test_images_stand_in_the_order_that_the_file_gives_them(tmp_path: Path) -> None:
+    headers = (*SHOP, "Image Position")
+    rows = [
+        ("tee", "T-shirt", "", "S", "T-S", "10", "https://x.example/c.png", "10"),
+        ("tee", "", "", "", "", "", "https://x.example/a.png", "2"),
+        ("tee", "", "", "", "", "", 'https://x.example/"b"\\.png', "9"),
+    ]
+    result = run(tmp_path, headers, rows, SHOP_FLAT, HANDLE.model_copy(update={"position": 7}))
+    assert json.loads(rows_of(result.staged, "f.images")[0][0]) == [
+        "https://x.example/a.png", 'https://x.example/"b"\\.png', "https://x.example/c.png",
+    ]  # fmt: skip
+
+
+def test_rows_without_a_handle_stand_for_themselves(tmp_path: Path) -> None:
+    rows = [("", "Lamp", "", "", "L", "1", ""), ("", "Desk", "", "", "D", "2", "")]
+    result = run(tmp_path, SHOP, rows, SHOP_FLAT, HANDLE)
+    assert rows_of(result.staged, "sku", "kind", "variant_group", "f.vendor") == [
+        ("L", "simple", None, None),
+        ("D", "simple", None, None),
+    ]
+
+
+def test_a_row_changes_its_hash_when_its_product_gets_a_second_variant(tmp_path: Path) -> None:
+    row = ("tee", "T-shirt", "", "S", "T-S", "10", "")
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    one = run(tmp_path / "one", SHOP, [row], SHOP_FLAT, HANDLE)
+    two = run(tmp_path / "two", SHOP, [row, ("tee", "", "", "M", "T-M", "10", "")], SHOP_FLAT, HANDLE)
+    assert rows_of(one.staged, "row_hash")[0] != rows_of(two.staged, "row_hash")[0]
+
+
+def test_a_corrected_variant_knows_its_siblings(tmp_path: Path) -> None:
+    rows = [("tee", "T-shirt", "", "M", "T-M", "10", "")]
+    result = run(tmp_path, SHOP, rows, SHOP_FLAT, HANDLE, siblings=["tee"])
+    assert rows_of(result.staged, "kind") == [("variant",)]
+
+
+def test_a_column_that_names_no_products_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folding, "GROUP_ROWS", 2)
+    rows = [("all", "Lamp", "", "", f"L{n}", "1", "") for n in range(3)]
+    with pytest.raises(BadInput) as told:
+        run(tmp_path, SHOP, rows, SHOP_FLAT, HANDLE)
+    assert told.value.code == "group_too_large"
+
+
+WOO = ("ID", "Type", "SKU", "Name", "Parent")
+WOO_FLAT = {"SKU": "sku", "Name": "name"}
+PARENT = Grouping(style="parent", by=4, ids=0, kinds=1)
+
+
+def test_variations_name_their_parent_by_sku_or_by_id(tmp_path: Path) -> None:
+    rows = [
+        ("7", "variable", "TEE", "T-shirt", ""),
+        ("8", "variation", "TEE-S", "T-shirt S", "tee"),
+        ("9", "variation", "TEE-M", "", "id:7"),
+        ("10", "simple, downloadable", "ALBUM", "Album", ""),
+        ("11", "grouped", "SET", "Set", ""),
+        ("12", "variation", "CAP-S", "Cap", "id:99"),
+        ("13", "variation", "HAT-S", "Hat", "HAT"),
+    ]
+    result = run(tmp_path, WOO, rows, WOO_FLAT, PARENT)
+    assert (result.read, result.valid, result.merged) == (7, 7, 0)
+    assert rows_of(result.staged, "sku", "kind", "variant_group", "parent_sku", "name") == [
+        ("TEE", "parent", "TEE", None, "T-shirt"),
+        ("TEE-S", "variant", "tee", "tee", "T-shirt S"),
+        ("TEE-M", "variant", "TEE", "TEE", "T-shirt"),
+        ("ALBUM", "simple", None, None, "Album"),
+        ("SET", "bundle", None, None, "Set"),
+        ("CAP-S", "variant", "id:99", None, "Cap"),
+        ("HAT-S", "variant", "HAT", "HAT", "Hat"),
+    ]
+
+
+def test_a_row_that_others_name_is_a_parent_and_none_is_its_own(tmp_path: Path) -> None:
+    rows = [
+        ("", "", "TEE-S", "T-shirt S", "TEE"),
+        ("", "", "TEE", "T-shirt", "TEE"),
+    ]
+    result = run(tmp_path, WOO, rows, WOO_FLAT, Grouping(style="parent", by=4))
+    assert rows_of(result.staged, "sku", "kind", "parent_sku") == [
+        ("TEE-S", "variant", "TEE"),
+        ("TEE", "parent", None),
+    ]
+
+
+def test_products_of_one_group_are_variants_and_one_alone_is_not(tmp_path: Path) -> None:
+    headers = ("id", "title", "item_group_id")
+    rows = [("a", "A", "g"), ("b", "B", "h"), ("c", "C", "g"), ("d", "D", ""), ("b", "B", "h")]
+    result = run(tmp_path, headers, rows, {"id": "sku", "title": "name"}, Grouping(style="group", by=2), batch_rows=2)
+    assert rows_of(result.staged, "sku", "kind", "variant_group") == [
+        ("a", "variant", "g"),
+        ("b", "simple", "h"),
+        ("c", "variant", "g"),
+        ("d", "simple", None),
+        ("b", "simple", "h"),
+    ]
+
+
+def test_groupings_that_contradict_are_refused() -> None:
+    flat = {"SKU": "sku", "Name": "name"}
+    columns = mapping_from_flat(flat, WOO, SCHEMA).columns
+    for groupings in (
+        (Grouping(style="parent", by=4), Grouping(style="group", by=4)),
+        (Grouping(style="parent", by=9),),
+        (Grouping(style="handle", by=0, images=1, images_field="vendor"),),
+        (Grouping(style="locale", by=2),),
+    ):
+        with pytest.raises(InvalidMapping):
+            validate(Mapping(columns=columns, groupings=groupings), SCHEMA, WOO)
