@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pim_platform.errors import NotFound
+from pim_platform.intake.mapping import Mapping
 from pim_platform.intake.models import ImportJob, Source
 
 #: States in which nothing more happens by itself.
@@ -32,6 +33,11 @@ def get_job(session: Session, job_id: UUID, *, lock: bool = False) -> ImportJob:
             value=str(job_id),
         )
     return job
+
+
+def mapping_of(job: ImportJob) -> Mapping:
+    """The mapping that was confirmed for a job: what its columns mean and which of its rows belong together."""
+    return Mapping.model_validate({"columns": job.mapping, "groupings": job.groupings})
 
 
 def parse_job_id(text: str) -> UUID:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -26,7 +26,7 @@ class Manifest:
 
     ``rejects`` and ``reasons`` are of the whole job: where the attempt brought corrected records, they hold what is
     still rejected, ``replaced`` counts the earlier rejects that it stands for, and ``row_column`` is the source column
-    that holds a record's number in the job's file.
+    that holds a record's number in the job's file. ``folded`` holds merged records.
     """
 
     read: int
@@ -40,11 +40,12 @@ class Manifest:
     bytes_read: int
     replaced: int = 0
     row_column: int | None = None
+    folded: list[str] = field(default_factory=list)
 
     @property
     def keys(self) -> list[str]:
         """Every object it names."""
-        return [*self.staged, *self.rejects]
+        return [*self.staged, *self.rejects, *self.folded]
 
 
 def job_folder(tenant_id: UUID, job_id: UUID) -> str:

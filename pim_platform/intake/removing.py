@@ -19,10 +19,9 @@ from pim_platform.catalog.identity import sku_key_expr
 from pim_platform.catalog.lock import lock_catalogue
 from pim_platform.catalog.staged import RAW_PREFIX
 from pim_platform.errors import Conflict, NotFound
-from pim_platform.intake.jobs import get_job
+from pim_platform.intake.jobs import get_job, mapping_of
 from pim_platform.intake.landing import Origin
 from pim_platform.intake.manifests import Manifest, merged_attempts, read_manifest
-from pim_platform.intake.mapping import Mapping
 from pim_platform.intake.models import ImportJob, Source
 from pim_platform.intake.publishing import publish_now
 from pim_platform.intake.sources import ensure_source
@@ -175,7 +174,7 @@ def _staged_keys(workspace: Workspace, last: ImportJob) -> list[str]:
 
 def _rejected_keys(job: ImportJob, rejects: list[Path]) -> pl.Series:
     """The keys of records that the feed holds but that were rejected: those products are not absent."""
-    column = Mapping.model_validate({"columns": job.mapping}).column_of("sku")
+    column = mapping_of(job).column_of("sku")
     if column is None or not rejects:
         return pl.Series("sku_key", [], dtype=pl.String)
     keys = pl.scan_parquet(rejects).select(sku_key_expr(pl.col(f"{RAW_PREFIX}{column.index}")).alias("sku_key"))

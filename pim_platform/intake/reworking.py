@@ -135,8 +135,8 @@ def still_rejected(
 ) -> StillRejected:
     """The job's rejects after corrected records: those not sent again, and those rejected again.
 
-    ``staged`` and ``rejects`` are what staging made of the corrected file. Records keep the number that they have in
-    the job's own file, as far as the file tells it.
+    ``staged`` (rows that became part of others included) and ``rejects`` are what staging made of the corrected
+    file. Records keep the number that they have in the job's own file, as far as the file tells it.
     """
     cells = [f"{RAW_PREFIX}{index}" for index in range(len(job.headers or []))]
     columns = [*REJECT_COLUMNS, *cells]
@@ -171,3 +171,14 @@ def still_rejected(
         found.head(_SAMPLE).select(REJECT_COLUMNS).to_dicts(),
         replaced,
     )
+
+
+def known_groups(workspace: Workspace, job: ImportJob) -> list[str]:
+    """Groups of which the job staged products before: a corrected record of one is not alone in it."""
+    with ExitStack() as stack:
+        paths = [stack.enter_context(workspace.objects.local_copy(key)) for key in read_manifest(workspace, job).staged]
+        scanned = [pl.scan_parquet(path) for path in paths]
+        if not scanned or "variant_group" not in scanned[0].collect_schema():
+            return []
+        groups = pl.concat([scan.select("variant_group") for scan in scanned]).drop_nulls().unique()
+        return groups.collect()["variant_group"].to_list()

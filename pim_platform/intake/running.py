@@ -27,7 +27,7 @@ from pim_platform.catalog.schemas import schema_version
 from pim_platform.catalog.typed_relations import refresh_typed_relations
 from pim_platform.errors import EnginesDisagree, EngineUnavailable, JobCancelled, LeaseLost, LedgerUnbalanced, PimError
 from pim_platform.intake.dialect import Dialect
-from pim_platform.intake.jobs import get_job
+from pim_platform.intake.jobs import get_job, mapping_of
 from pim_platform.intake.lease import Lease, this_process
 from pim_platform.intake.manifests import (
     Manifest,
@@ -36,13 +36,12 @@ from pim_platform.intake.manifests import (
     read_manifest,
     write_manifest,
 )
-from pim_platform.intake.mapping import Mapping
 from pim_platform.intake.models import ImportAttempt, ImportJob, Source, Upload
 from pim_platform.intake.nameless import NAMELESS, write_nameless_rejects
 from pim_platform.intake.previews import store_preview
 from pim_platform.intake.promoting import CATALOGUE_MOVED, NAMELESS_PART, adopt_staged, why_moved
 from pim_platform.intake.removing import full_feed_of, hold_for_absent
-from pim_platform.intake.reworking import still_rejected
+from pim_platform.intake.reworking import known_groups, still_rejected
 from pim_platform.intake.staging import StageProgress, stage, write_rejects_csv
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import driver_connection, read_snapshot, tenant_session
@@ -135,7 +134,7 @@ def stage_job(workspace: Workspace, job: ImportJob, lease: Lease) -> Manifest:
         result = stage(
             path,
             given.dialect,
-            Mapping.model_validate({"columns": job.mapping}),
+            mapping_of(job),
             schema,
             scratch,
             batch_rows=workspace.settings.stage_batch_rows,
@@ -143,12 +142,14 @@ def stage_job(workspace: Workspace, job: ImportJob, lease: Lease) -> Manifest:
             on_progress=told,
             reject_policy=given.reject_policy,
             filename=given.filename,
+            siblings=known_groups(workspace, job) if job.task == "rework" else (),
         )
         rejects, reasons, sample, replaced = result.rejects, dict(result.reasons), list(result.sample_rejects), 0
         if job.task == "rework":
-            still = still_rejected(workspace, job, result.staged, result.rejects, given.row_column, scratch)
+            taken = [*result.staged, *result.merged_rows]
+            still = still_rejected(workspace, job, taken, result.rejects, given.row_column, scratch)
             rejects, reasons, sample, replaced = still.paths, still.reasons, still.sample, still.replaced
-        for part in (*result.staged, *rejects):
+        for part in (*result.staged, *rejects, *result.merged_rows):
             workspace.objects.put_file(folder + part.name, part)
     manifest = Manifest(
         read=result.read,
@@ -162,6 +163,7 @@ def stage_job(workspace: Workspace, job: ImportJob, lease: Lease) -> Manifest:
         bytes_read=result.bytes_read,
         replaced=replaced,
         row_column=given.row_column,
+        folded=[folder + part.name for part in result.merged_rows],
     )
     write_manifest(workspace, job, manifest)
     return manifest
@@ -177,7 +179,7 @@ def merge_job(workspace: Workspace, job: ImportJob, lease: Lease) -> ImportJob:
     manifest = read_manifest(workspace, job, job.attempt)
     actor = (job.rework or {}).get("actor", job.actor)
     origin = Origin(source="csv", actor=actor, source_id=job.source_id, job_id=job.id, attempt=job.attempt)
-    mapping = Mapping.model_validate({"columns": job.mapping})
+    mapping = mapping_of(job)
     clear = frozenset(str(c.field) for c in mapping.active_columns if c.on_empty == "clear")
     with ExitStack() as stack:
         scratch = stack.enter_context(scratch_folder("diff"))
@@ -258,7 +260,7 @@ def _reject_nameless(
     workspace: Workspace, job: ImportJob, manifest: Manifest, paths: list[Path], rows: list[int]
 ) -> Manifest:
     """Add the rejects that only the diff could tell to the attempt's rejects."""
-    mapping = Mapping.model_validate({"columns": job.mapping})
+    mapping = mapping_of(job)
     name = mapping.column_of("name")
     key = attempt_folder(job.tenant_id, job.id, job.attempt) + NAMELESS_PART
     with scratch_folder("rejects") as scratch:
