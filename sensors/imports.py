@@ -5,7 +5,9 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
 
 import dagster as dg
 from sqlalchemy import text
@@ -114,7 +116,7 @@ def due_imports_sensor(context: dg.SensorEvaluationContext, stores: WorkspaceRes
     stale = timedelta(seconds=workspace.settings.lease_timeout_seconds)
     with anonymous_session(workspace.app) as session:
         rows = session.execute(text("SELECT * FROM pim.jobs_due(:stale)"), {"stale": stale}).all()
-    launches = decide_launches([_with_runs(context.instance, row, stale) for row in rows])
+    launches = decide_launches([_with_runs(context.instance, DueRow(*row), stale) for row in rows])
     for launch in launches:
         for run_id in launch.fail:
             run = context.instance.get_run_by_id(run_id)
@@ -127,17 +129,28 @@ def due_imports_sensor(context: dg.SensorEvaluationContext, stores: WorkspaceRes
     )
 
 
-def _with_runs(instance: dg.DagsterInstance, row: object, stale: timedelta) -> Due:
-    job_id, state = str(row.job_id), row.state  # type: ignore[attr-defined]
+class DueRow(NamedTuple):
+    """A row of ``pim.jobs_due``, in its order."""
+
+    tenant_id: UUID
+    tenant_slug: str
+    job_id: UUID
+    state: str
+    attempt: int
+    lease_at: datetime | None
+
+
+def _with_runs(instance: dg.DagsterInstance, row: DueRow, stale: timedelta) -> Due:
+    job_id = str(row.job_id)
     records = instance.get_run_records(dg.RunsFilter(tags={JOB_TAG: job_id}))
     live = [record for record in records if record.dagster_run.status in _IN_PROGRESS]
     old = time.time() - max(stale.total_seconds(), _START_SECONDS)
-    dead = [record for record in live if _is_dead(record, row.attempt, old)]  # type: ignore[attr-defined]
+    dead = [record for record in live if _is_dead(record, row.attempt, old)]
     return Due(
         job_id=job_id,
-        tenant=row.tenant_slug,  # type: ignore[attr-defined]
-        state=state,
-        attempt=row.attempt,  # type: ignore[attr-defined]
+        tenant=row.tenant_slug,
+        state=row.state,
+        attempt=row.attempt,
         ended_runs=len(records) - len(live),
         waiting_runs=len(live) - len(dead),
         stuck_runs=tuple(record.dagster_run.run_id for record in dead),

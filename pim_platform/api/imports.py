@@ -82,7 +82,7 @@ def upload(
     )
     job = propose_job(workspace, caller.tenant_id, job_id)
     if job.state == "mapping":
-        confirm_by_policy(workspace, caller.tenant_id, job_id)
+        confirm_by_policy(workspace, caller.tenant_id, job_id, actor=caller.actor)
     if not new:
         response.status_code = 200
     return upload_answer(workspace, caller, job)

@@ -1,4 +1,4 @@
-"""JSON bodies, read exactly: decimals keep their digits, and what PostgreSQL cannot hold is refused at the door."""
+"""JSON bodies, read and answered exactly: decimals keep their digits, what PostgreSQL cannot hold is refused."""
 
 from __future__ import annotations
 
@@ -6,9 +6,24 @@ import json
 from decimal import Decimal
 from typing import Any, NoReturn
 
+from fastapi.responses import Response
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
+
+from pim_platform.storage import exact_json
+
 #: Decimal orders of magnitude that a number may have either way, as in binary64. Written out as digits,
 #: `1e999999999` is a gigabyte.
 _MAGNITUDE = 308
+
+
+def exact_answer(model: type[BaseModel], content: Any) -> Response:
+    """An answer whose numbers keep their digits: FastAPI's own serialiser writes a Decimal as a string.
+
+    Raises pydantic.ValidationError where ``content`` is not what the route's ``model`` says.
+    """
+    checked = model.model_validate(content).model_dump(by_alias=True)
+    return Response(exact_json.dumps(checked, default=to_jsonable_python), media_type="application/json")
 
 
 def read_json(content: bytes) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Annotated, Any, Literal
@@ -14,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from pim_platform.api.dependencies import CallerDep, SessionDep, Text, WorkspaceDep, bearer
 from pim_platform.api.import_models import ImportOut
+from pim_platform.api.json_bodies import exact_answer
 from pim_platform.api.problems import documented
 from pim_platform.api.routes import KeyRoute, needs
 from pim_platform.catalog.identity import sku_key
@@ -24,6 +24,7 @@ from pim_platform.intake.previews import preview_files, preview_summary
 from pim_platform.intake.promoting import promote_job
 from pim_platform.intake.reworking import rework_job
 from pim_platform.intake.workspace import Workspace
+from pim_platform.storage import exact_json
 from pim_platform.storage.postgres import tenant_session
 
 router = APIRouter(prefix="/api/pim/import", tags=["imports"], route_class=KeyRoute, dependencies=[Security(bearer)])
@@ -115,7 +116,7 @@ def diff(
     field: Annotated[Text | None, Query(description="Only changes of this field.")] = None,
     sku: Annotated[Text | None, Query(description="Only this SKU, however it is spelled.")] = None,
     form: Annotated[Literal["json", "csv"], Query(alias="format")] = "json",
-) -> Any:
+) -> Response:
     """Field by field what a dry run would change, in the order of the file; old and new are JSON."""
     job = get_job(session, parse_job_id(job_id))
     wanted = {"action": action, "field": field, "sku_key": sku_key(sku) if sku is not None else None}
@@ -124,11 +125,12 @@ def diff(
     with preview_files(workspace, job) as files:
         page = read_lines(files, after=after, limit=limit + 1, **wanted).rows(named=True)
     lines = [line | {"old": _value(line["old"]), "new": _value(line["new"])} for line in page[:limit]]
-    return {"lines": lines, "next_after": lines[-1]["position"] if len(page) > limit else None}
+    next_after = lines[-1]["position"] if len(page) > limit else None
+    return exact_answer(DiffPage, {"lines": lines, "next_after": next_after})
 
 
 def _value(text: str | None) -> Any:
-    return json.loads(text) if text is not None else None
+    return exact_json.loads(text) if text is not None else None
 
 
 def _as_csv(workspace: Workspace, job: ImportJob, wanted: dict[str, Any]) -> Response:

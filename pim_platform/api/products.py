@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Security
+from fastapi import APIRouter, Query, Response, Security
 from pydantic import BaseModel, ConfigDict, Field
 
 from pim_platform.api.dependencies import CallerDep, SessionDep, Text, WorkspaceDep, bearer
+from pim_platform.api.json_bodies import exact_answer
 from pim_platform.api.problems import documented
 from pim_platform.api.routes import KeyRoute, needs
 from pim_platform.catalog.products import MAXIMUM_PAGE, as_json, find_product, get_product, list_products
@@ -101,13 +102,14 @@ def products(
     cursor: Annotated[Text | None, Query(description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=MAXIMUM_PAGE)] = 50,
     sku: Annotated[Text | None, Query(description="Only the product of this SKU, however it is spelled.")] = None,
-) -> dict[str, Any]:
+) -> Response:
     """A page of products in the order of their SKUs."""
     if sku is not None:
         found = find_product(session, sku)
-        return {"products": [as_json(found)] if found else [], "next_cursor": None}
+        return exact_answer(ProductPageOut, {"products": [as_json(found)] if found else [], "next_cursor": None})
     page = list_products(session, cursor=cursor, limit=limit)
-    return {"products": [as_json(product) for product in page.products], "next_cursor": page.next_cursor}
+    shown = {"products": [as_json(product) for product in page.products], "next_cursor": page.next_cursor}
+    return exact_answer(ProductPageOut, shown)
 
 
 @router.get(
@@ -117,10 +119,10 @@ def products(
     responses=documented(404, 422),
     openapi_extra=needs("viewer"),
 )
-def product(workspace: WorkspaceDep, session: SessionDep, product_id: UUID) -> dict[str, Any]:
+def product(workspace: WorkspaceDep, session: SessionDep, product_id: UUID) -> Response:
     """A product with the record of the file that wrote it last."""
     found = get_product(session, product_id)
-    return as_json(found) | {"raw_data": raw_row(workspace, found)}
+    return exact_answer(ProductDetail, as_json(found) | {"raw_data": raw_row(workspace, found)})
 
 
 @router.post(

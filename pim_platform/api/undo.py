@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Security
+from fastapi import APIRouter, Query, Response, Security
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pim_platform.api.dependencies import CallerDep, SessionDep, Text, WorkspaceDep, bearer
 from pim_platform.api.import_models import ImportOut
+from pim_platform.api.json_bodies import exact_answer
 from pim_platform.api.problems import documented
 from pim_platform.api.routes import KeyRoute, needs
 from pim_platform.catalog.deleting import Selection
@@ -204,14 +205,15 @@ def undo_preview(
     ] = None,
     cursor: CursorQuery = None,
     limit: LimitQuery = 50,
-) -> dict[str, Any]:
+) -> Response:
     """What undoing the import would do now. Writes nothing."""
     found = preview_undo_job(workspace, caller.tenant_id, parse_job_id(job_id), only=only, cursor=cursor, limit=limit)
-    return {
+    shown = {
         "counts": found.counts.as_json(),
         "products": [item.as_json() for item in found.items],
         "next_cursor": found.next_cursor,
     }
+    return exact_answer(UndoPreviewOut, shown)
 
 
 @imports.post(
@@ -236,11 +238,12 @@ def release(workspace: WorkspaceDep, caller: CallerDep, job_id: str) -> dict[str
     responses=documented(404, 422),
     openapi_extra=needs("viewer"),
 )
-def changes(session: SessionDep, job_id: str, cursor: CursorQuery = None, limit: LimitQuery = 50) -> dict[str, Any]:
+def changes(session: SessionDep, job_id: str, cursor: CursorQuery = None, limit: LimitQuery = 50) -> Response:
     """What an import, an undo or a bulk delete did to each product, field by field."""
     job = get_job(session, parse_job_id(job_id))
     page = import_changes(session, commits_of(session, job), job.id, cursor=cursor, limit=limit)
-    return {"entries": [entry.as_json() for entry in page.entries], "next_cursor": page.next_cursor}
+    shown = {"entries": [entry.as_json() for entry in page.entries], "next_cursor": page.next_cursor}
+    return exact_answer(HistoryOut, shown)
 
 
 @products.get(
@@ -250,12 +253,11 @@ def changes(session: SessionDep, job_id: str, cursor: CursorQuery = None, limit:
     responses=documented(404, 422),
     openapi_extra=needs("viewer"),
 )
-def history(
-    session: SessionDep, product_id: UUID, cursor: CursorQuery = None, limit: LimitQuery = 50
-) -> dict[str, Any]:
+def history(session: SessionDep, product_id: UUID, cursor: CursorQuery = None, limit: LimitQuery = 50) -> Response:
     """Every change of a product, newest first, down to its creation; also of a deleted one."""
     page = product_history(session, product_id, cursor=cursor, limit=limit)
-    return {"entries": [entry.as_json() for entry in page.entries], "next_cursor": page.next_cursor}
+    shown = {"entries": [entry.as_json() for entry in page.entries], "next_cursor": page.next_cursor}
+    return exact_answer(HistoryOut, shown)
 
 
 @products.post(

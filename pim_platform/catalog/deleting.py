@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from pim_platform.catalog.identity import sku_key
 from pim_platform.catalog.lock import lock_catalogue, next_commit
 from pim_platform.errors import InvalidRequest
+from pim_platform.storage import exact_json
 from pim_platform.storage.postgres import driver_connection
 
 #: What an image holds, and as what it is read back.
@@ -98,7 +99,7 @@ def _equals(name: str, value: Any) -> sql.Composable:
         return sql.SQL("p.{}::text = {}").format(sql.Identifier(name), sql.Literal(wanted))
     if value is None:
         return sql.SQL("NOT p.data ? {}").format(sql.Literal(name))
-    return sql.SQL("p.data -> {} = {}::jsonb").format(sql.Literal(name), sql.Literal(json.dumps(value, default=float)))
+    return sql.SQL("p.data -> {} = {}::jsonb").format(sql.Literal(name), sql.Literal(exact_json.dumps(value)))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +61,7 @@ def _show(
 ) -> None:
     from pim_platform.catalog.preview import csv_pieces, read_lines
     from pim_platform.intake.previews import preview_files, preview_summary
+    from pim_platform.storage import exact_json
 
     summary = preview_summary(workspace, job)
     with preview_files(workspace, job) as files:
@@ -73,9 +73,10 @@ def _show(
         lines = read_lines(files, limit=limit, **wanted).rows(named=True)
     if as_json:
         parsed = [
-            line | {side: json.loads(line[side]) if line[side] else None for side in ("old", "new")} for line in lines
+            line | {side: exact_json.loads(line[side]) if line[side] else None for side in ("old", "new")}
+            for line in lines
         ]
-        click.echo(json.dumps({"job_id": str(job.id), "summary": summary, "lines": parsed}))
+        click.echo(exact_json.dumps({"job_id": str(job.id), "summary": summary, "lines": parsed}))
         return
     _print(summary, lines)
 

@@ -47,6 +47,7 @@ def undo_command(job: str, slug: str, preview: bool, as_json: bool) -> None:
     from pim_platform.cli.actor import cli_actor
     from pim_platform.intake.jobs import parse_job_id
     from pim_platform.intake.undoing import preview_undo_job, undo_job
+    from pim_platform.storage import exact_json
 
     with _tenant(slug) as (workspace, tenant):
         job_id = parse_job_id(job)
@@ -57,7 +58,7 @@ def undo_command(job: str, slug: str, preview: bool, as_json: bool) -> None:
             done = undo_job(workspace, tenant.id, job_id, actor=cli_actor(), origin="cli")
             answer = {"job_id": str(done.job.id), "counts": done.counts.as_json(), "published": done.published}
     if as_json:
-        click.echo(json.dumps(answer | {"kept": [item.as_json() for item in shown.items]}))
+        click.echo(exact_json.dumps(answer | {"kept": [item.as_json() for item in shown.items]}))
         return
     click.echo("would do" if preview else f"job {answer['job_id']}: done")
     for name, count in answer["counts"].items():

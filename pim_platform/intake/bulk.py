@@ -13,17 +13,15 @@ from uuid import UUID
 
 from pim_platform.catalog.incoming import Incoming
 from pim_platform.catalog.merge import Origin, merge
-from pim_platform.catalog.publisher import publish
 from pim_platform.catalog.schema import PRODUCT_COLUMNS, FieldType, ProductSchema, SchemaField
 from pim_platform.catalog.schemas import current_schema, parse_fields, save_schema
-from pim_platform.catalog.typed_relations import refresh_typed_relations
-from pim_platform.errors import EngineUnavailable, InvalidRequest, LedgerUnbalanced
+from pim_platform.errors import InvalidRequest, LedgerUnbalanced
 from pim_platform.intake.nameless import NAMELESS
+from pim_platform.intake.publishing import publish_now
 from pim_platform.intake.staging import stage_records
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy.audit import Actor, record
-from pim_platform.tenancy.tenants import get_tenant
 
 #: Records one call may carry.
 MAXIMUM = 10_000
@@ -89,17 +87,7 @@ def bulk_upsert(
         }
         for row in done.nameless
     ]
-    return BulkResult(ledger, sorted(errors, key=lambda error: error["row"]), _publish(workspace, tenant_id))
-
-
-def _publish(workspace: Workspace, tenant_id: UUID) -> bool:
-    try:
-        publish(workspace.app, workspace.clickhouse, tenant_id)
-        tenant = get_tenant(workspace.app, tenant_id)
-        refresh_typed_relations(workspace.app, workspace.ddl, workspace.clickhouse, tenant)
-    except EngineUnavailable:
-        return False  # committed all the same; the publisher's sensor sends it once ClickHouse is back
-    return True
+    return BulkResult(ledger, sorted(errors, key=lambda error: error["row"]), publish_now(workspace, tenant_id))
 
 
 def _grown(schema: ProductSchema, records: Iterable[AbstractMapping[str, Any]]) -> ProductSchema:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping as AbstractMapping
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -75,9 +76,10 @@ def confirm_job(
         return job
 
 
-def confirm_by_policy(workspace: Workspace, tenant_id: UUID, job_id: UUID) -> bool:
+def confirm_by_policy(workspace: Workspace, tenant_id: UUID, job_id: UUID, *, actor: Actor | None = None) -> bool:
     """Confirm a waiting job where its source's or tenant's policy allows it; else note on the job why it waits.
 
+    ``actor`` is who sent the file: the audit trail names the policy, and the request that it was applied in.
     Returns whether it was confirmed.
     """
     with tenant_session(workspace.app, tenant_id) as session:
@@ -89,7 +91,7 @@ def confirm_by_policy(workspace: Workspace, tenant_id: UUID, job_id: UUID) -> bo
         if why is not None:
             job.reason_code, job.reason = "waiting", why
             return False
-    confirm_job(workspace, tenant_id, job_id, actor=Actor(f"policy:{policy}"))
+    confirm_job(workspace, tenant_id, job_id, actor=replace(actor or Actor(""), name=f"policy:{policy}"))
     return True
 
 

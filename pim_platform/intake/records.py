@@ -46,7 +46,7 @@ def frame_of_records(records: Sequence[AbstractMapping[str, Any]], schema: Produ
             storable = text is None or (is_storable(text) and "\\u0000" not in text)
             columns[index].append(text if storable else None)
             kind = kinds[header]
-            if kind is None and header in record:
+            if kind is None and value is not None:  # null gives nothing, whatever the key
                 hint = f"create the field {header!r} in the schema, or leave it out"
                 problems.append((header, value, "unknown_field", "a field of the schema", hint))
             elif not storable:

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from pim_platform.errors import EngineUnavailable
 from pim_platform.settings import Settings
+from pim_platform.storage import exact_json
 from pim_platform.storage.endpoints import Endpoints, without_password
 
 _POOL_SIZE = 10
@@ -39,6 +40,7 @@ def engine_of(url: str) -> Engine:
                 pool_size=_POOL_SIZE,
                 max_overflow=_POOL_OVERFLOW,
                 pool_pre_ping=True,
+                json_deserializer=exact_json.loads,
                 connect_args={
                     "connect_timeout": _CONNECT_SECONDS,
                     "options": "-c search_path=pim,public -c timezone=UTC",

@@ -67,6 +67,33 @@ def test_decimals_keep_their_digits(api):
     assert stored == ("0.12345678901234567890123",)
 
 
+def test_numbers_are_answered_with_every_digit_they_have(api):
+    """A product page once answered 0.12345678901234568 for what was stored with 23 digits."""
+    weight, size, amount = "0.12345678901234567890123", "12345678901234567890123", "12345678901234567.25"
+    post = {"headers": {"Content-Type": "application/json"}}
+    record = f'"weight": {weight}, "size": {size}, "price": {{"amount": "{amount}", "currency": "EUR"}}'
+    api.post(PATH, content=b'{"products": [{"sku": "A", "name": "Axe", "weight": 1, "size": 2}]}', **post)
+    answer = api.post(PATH, content=f'{{"products": [{{"sku": "A", {record}}}]}}', **post)
+    assert answer.json()["updated"] == 1, answer.text
+    page = api.get("/api/pim/products/")
+    product = page.json()["products"][0]["id"]
+    detail, history = api.get(f"/api/pim/products/{product}/"), api.get(f"/api/pim/products/{product}/history/")
+    for told in (page, detail, history):
+        for number in (weight, size, amount):
+            assert f": {number}" in told.text
+    assert page.json()["products"][0]["created_at"].endswith("Z")
+
+
+def test_null_keeps_whatever_the_key(api):
+    """A null in a field that the schema lacks once rejected its record."""
+    api.post(PATH, json={"products": [{"sku": "A", "name": "Axe", "color": "red"}]})
+    record = {"sku": "A", "name": "Adze", "color": None, "never_seen": None}
+    body = api.post(PATH, json={"products": [record]}).json()
+    assert (body["updated"], body["rejected"]) == (1, 0), body
+    product = api.get("/api/pim/products/").json()["products"][0]
+    assert (product["name"], product["data"]) == ("Adze", {"color": "red"})
+
+
 def test_the_request_id_is_in_the_trail(api):
     answer = api.post(PATH, json={"products": [{"sku": "A", "name": "Axe"}]}, headers={"X-Request-ID": "order-17"})
     assert answer.headers["x-request-id"] == "order-17"

@@ -5,9 +5,11 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
+from sqlalchemy import select
 
 from pim_platform.intake.lease import claim
 from pim_platform.storage.postgres import tenant_session
+from pim_platform.tenancy.models import AuditLog
 from tests.support.imports import run_job
 
 
@@ -98,6 +100,18 @@ def test_a_policy_confirms_at_once(make_api, tents):
     answer = api.upload(sure)
     assert answer.status_code == 201, answer.text
     assert answer.json()["state"] == "confirmed"
+
+
+def test_the_trail_of_a_policys_confirmation_names_policy_and_request(make_api, tents):
+    api = make_api(policy="all_sure")
+    files = {"file": ("products.csv", tents, "text/csv")}
+    answer = api.post("/api/pim/import/csv/", files=files, headers={"X-Request-ID": "feed-7"})
+    assert answer.json()["state"] == "confirmed", answer.text
+    with tenant_session(api.workspace.app, api.tenant.id) as session:
+        query = select(AuditLog.actor, AuditLog.trace_id).where(
+            AuditLog.tenant_id == api.tenant.id, AuditLog.action == "import.confirmed"
+        )
+        assert session.execute(query).all() == [("policy:all_sure", "feed-7")]
 
 
 def test_a_waiting_job_says_why(api, tents):

@@ -193,7 +193,7 @@ def test_a_key_that_went_and_came_back_between_two_publications_is_live(
 
     delete(workspace, tenant, "a-1")
     with monkeypatch.context() as patch:
-        patch.setattr(bulk, "_publish", lambda *_: False)
+        patch.setattr(bulk, "publish_now", lambda *_: False)
         bulk_upsert(workspace, tenant.id, [{"sku": "A-1", "name": "Back again"}], actor=ACTOR)
     publish(workspace.app, workspace.clickhouse, tenant.id)
     assert agreement(workspace, tenant).equal
@@ -266,7 +266,7 @@ def test_what_another_writer_commits_between_publishing_and_comparing_is_no_disa
             bulk_upsert(workspace, tenant.id, [{"sku": "A-1", "name": name}], actor=ACTOR)
 
     with monkeypatch.context() as patch:
-        patch.setattr(bulk, "_publish", lambda *_: False)  # committed, and not yet sent
+        patch.setattr(bulk, "publish_now", lambda *_: False)  # committed, and not yet sent
         patch.setattr(checksum, "publish", publish_then_write)
         job = import_bytes(workspace, tenant.id, b"SKU,Name\nNEW,New\n")
 
@@ -282,7 +282,7 @@ def test_a_comparison_says_when_a_commit_was_not_published_yet(
 ) -> None:
     from pim_platform.intake import bulk
 
-    monkeypatch.setattr(bulk, "_publish", lambda *_: False)
+    monkeypatch.setattr(bulk, "publish_now", lambda *_: False)
     bulk_upsert(workspace, tenant.id, [{"sku": "A-1", "name": "Unsent"}], actor=ACTOR)
     found = agreement(workspace, tenant)
     assert (found.equal, found.settled) == (False, False)
