@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 import pim_platform
-from pim_platform.api import health, imports, previews, problems, products, reference, schema, undo
+from pim_platform.api import health, imports, mappings, previews, problems, products, reference, schema, undo
 from pim_platform.api.problems import Problem
 from pim_platform.api.request_ids import RequestIdMiddleware
 from pim_platform.api.slashes import SlashMiddleware
@@ -22,6 +22,7 @@ _ROUTERS = (
     products.router,
     undo.products,
     schema.router,
+    mappings.router,
     health.router,
     reference.router,
 )

@@ -145,6 +145,7 @@ class UploadOut(BaseModel):
     suggested_schema: SuggestedSchema
     suggested_mapping: dict[str, str] = Field(description="`{header: field}` of what would be imported.")
     columns: list[ColumnOut]
+    notices: list[str] = Field(description="What people should know of the proposal: why Claude was not asked, say.")
     dialect: dict[str, Any] = Field(description="Encoding, delimiter, quote, header row ... as recognised.")
 
 

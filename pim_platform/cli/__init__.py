@@ -21,6 +21,7 @@ _COMMANDS = {
     "gc": ("pim_platform.cli.gc:gc_command", "Remove stored files and logs that nothing refers to any more."),
     "import": ("pim_platform.cli.imports:import_command", "Import a product file into a tenant's catalogue."),
     "key": ("pim_platform.cli.tenancy:key", "Make API keys."),
+    "mapping": ("pim_platform.cli.mapping:mapping", "Saved mappings, how right proposals have been, Claude's costs."),
     "migrate": ("pim_platform.cli.stack:migrate_command", "Bring both engines to the newest version."),
     "promote": ("pim_platform.cli.promote:promote_command", "Commit exactly what a dry run showed."),
     "propose": ("pim_platform.cli.propose:propose_command", "Show what the platform makes of a file; needs no server."),

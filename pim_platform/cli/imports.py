@@ -153,7 +153,7 @@ def _confirmed(
         _show_mapping(job)
     if not yes and (as_json or not sys.stdin.isatty() or not click.confirm("Import it like this?")):
         return job
-    return confirm_job(workspace, tenant.id, job_id, actor=actor)
+    return confirm_job(workspace, tenant.id, job_id, actor=actor, evidence="unseen" if yes else "person")
 
 
 def _show_mapping(job: ImportJob) -> None:
@@ -170,7 +170,10 @@ def _show_mapping(job: ImportJob) -> None:
         table.add_row(
             column.source, "[dim]ignored[/]" if column.ignored else column.field, column.type, sure, column.reason
         )
-    Console(stderr=True).print(table)
+    console = Console(stderr=True)
+    console.print(table)
+    for notice in job.notices or []:
+        console.print(notice, markup=False)
 
 
 def run_to_rest(

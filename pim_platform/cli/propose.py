@@ -13,7 +13,8 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--currency", help="ISO 4217 code for prices that name none.")
 @click.option("--locale", help="Locale whose columns take the plain field names, such as de-DE.")
-def propose_command(file: Path, as_json: bool, currency: str | None, locale: str | None) -> None:
+@click.option("--assist", is_flag=True, help="Ask Claude about unclear columns; needs a key, keeps no log.")
+def propose_command(file: Path, as_json: bool, currency: str | None, locale: str | None, assist: bool) -> None:
     """Show dialect, rows, columns and the proposed mapping of FILE."""
     # Imported here so that `pim --help` stays quick.
     from pim_platform.errors import PimError
@@ -21,6 +22,11 @@ def propose_command(file: Path, as_json: bool, currency: str | None, locale: str
 
     try:
         proposal = propose(file, default_currency=currency, default_locale=locale)
+        if assist:
+            from pim_platform.intake.assisting import assist_without_server
+            from pim_platform.settings import get_settings
+
+            proposal = assist_without_server(proposal, get_settings())
     except PimError as error:
         click.echo(f"Error: {error}", err=True)
         raise SystemExit(error.exit_code) from None
@@ -38,6 +44,8 @@ def propose_command(file: Path, as_json: bool, currency: str | None, locale: str
     widths = [min(36, max(len(line[i]) for line in lines)) for i in range(5)]
     for line in lines:
         click.echo("  ".join(cell[:w].ljust(w) for cell, w in zip(line, widths, strict=False)) + "  " + line[5])
+    for notice in proposal.notices:
+        click.echo(notice, err=True)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,10 @@ from sqlalchemy.orm import Session
 from pim_platform.catalog.schema import PRODUCT_COLUMNS, ProductSchema, SchemaField
 from pim_platform.catalog.schemas import current_schema, parse_fields, save_schema
 from pim_platform.errors import Conflict, InvalidMapping, InvalidSchema
+from pim_platform.intake.feedback import Evidence, remember_feedback
 from pim_platform.intake.jobs import get_job
 from pim_platform.intake.mapping import Mapping, mapping_from_flat, validate
-from pim_platform.intake.models import ImportJob, MappingFeedback, MappingTemplate, Source
+from pim_platform.intake.models import ImportJob, MappingTemplate, Source
 from pim_platform.intake.proposing import suggested_fields, suggested_mapping
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
@@ -38,12 +39,14 @@ def confirm_job(
     fields: Sequence[AbstractMapping[str, Any]] | None = None,
     default_currency: str | None = None,
     default_locale: str | None = None,
+    evidence: Evidence = "person",
 ) -> ImportJob:
     """Confirm a job that waits in ``mapping``; it is ``confirmed`` then and gets its run.
 
     ``mapping`` is flat (``{header: field}``), ``columns`` the full form; without either the proposal holds.
     ``fields`` are schema fields to add or to keep (those a tenant has already stay as they are unless their
     type changes, which is refused); without them the proposed ones are added as far as the mapping writes them.
+    ``evidence`` says who stands behind it: only what a ``person`` looked at counts as feedback.
     Raises NotFound, Conflict (confirmed before, or not ready), InvalidMapping, InvalidSchema, InvalidRequest
     (``default_locale`` is none).
     """
@@ -69,7 +72,8 @@ def confirm_job(
         job.schema_version = saved.version
         job.state, job.reason_code, job.reason = "confirmed", None, None
         job.confirmed_at = func.clock_timestamp()
-        _remember(session, job, proposed, chosen)
+        _remember(session, job)
+        remember_feedback(session, job, proposed, chosen, actor=actor.name, evidence=evidence)
         record(session, actor, "import.confirmed", "import", str(job.id), schema_version=saved.version)
         session.flush()
         session.refresh(job)
@@ -91,7 +95,8 @@ def confirm_by_policy(workspace: Workspace, tenant_id: UUID, job_id: UUID, *, ac
         if why is not None:
             job.reason_code, job.reason = "waiting", why
             return False
-    confirm_job(workspace, tenant_id, job_id, actor=replace(actor or Actor(""), name=f"policy:{policy}"))
+    by_policy = replace(actor or Actor(""), name=f"policy:{policy}")
+    confirm_job(workspace, tenant_id, job_id, actor=by_policy, evidence="policy")
     return True
 
 
@@ -159,7 +164,8 @@ def _chosen(
     return proposed
 
 
-def _remember(session: Session, job: ImportJob, proposed: Mapping, chosen: Mapping) -> None:
+def _remember(session: Session, job: ImportJob) -> None:
+    """Keep the confirmed mapping as the template of this header from this source."""
     values = {
         "tenant_id": job.tenant_id,
         "source_id": job.source_id,
@@ -175,22 +181,6 @@ def _remember(session: Session, job: ImportJob, proposed: Mapping, chosen: Mappi
             set_={"mapping": job.mapping, "job_id": job.id, "updated_at": func.now()},
         )
     )
-    confirmed = {column.index: None if column.ignored else column.field for column in chosen.columns}
-    for column in proposed.columns:
-        field = None if column.ignored else column.field
-        session.add(
-            MappingFeedback(
-                tenant_id=job.tenant_id,
-                source_id=job.source_id,
-                job_id=job.id,
-                column_name=column.source,
-                proposed_field=field,
-                confirmed_field=confirmed.get(column.index),
-                confidence=column.confidence,
-                auto=column.auto,
-                correct=field == confirmed.get(column.index),
-            )
-        )
 
 
 def _policy_of(session: Session, job: ImportJob) -> str:

@@ -156,6 +156,8 @@ class ImportJob(Base):
     sample_rows: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB)
     suggested_columns: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB)
     suggested_fields: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB)
+    notices: Mapped[list[str]] = mapped_column(JSONB, server_default=text("'[]'"))
+    profile_digests: Mapped[list[str] | None] = mapped_column(JSONB)
     suggested_groupings: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"))
     mapping: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB)
     groupings: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"))
@@ -298,6 +300,9 @@ class MappingFeedback(Base):
 
     __tablename__ = "mapping_feedback"
     __table_args__ = (
+        CheckConstraint("tier IN ('template', 'learned', 'alias', 'match', 'claude', 'none')", name="tier"),
+        CheckConstraint("evidence IN ('person', 'policy', 'unseen')", name="evidence"),
+        Index("ix_mapping_feedback_tenant_id_header_key", "tenant_id", "header_key"),
         ForeignKeyConstraint(
             ["tenant_id", "source_id"], [Source.tenant_id, Source.id], name="fk_mapping_feedback_tenant_id_source_id"
         ),
@@ -313,4 +318,26 @@ class MappingFeedback(Base):
     confidence: Mapped[float] = mapped_column(Double)
     auto: Mapped[bool]
     correct: Mapped[bool]
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    column_index: Mapped[int | None]
+    header_key: Mapped[str] = mapped_column(Text, server_default="")
+    profile_digest: Mapped[str | None] = mapped_column(Text)
+    tier: Mapped[str] = mapped_column(Text, server_default="none")
+    proposed_target: Mapped[str | None] = mapped_column(Text)
+    confirmed_target: Mapped[str | None] = mapped_column(Text)
+    confirmed: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    actor: Mapped[str | None] = mapped_column(Text)
+    evidence: Mapped[str] = mapped_column(Text, server_default="unseen")
+
+
+class MappingAnswer(Base):
+    """What Claude answered to one question of one tenant."""
+
+    __tablename__ = "mapping_answers"
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey(Tenant.id), primary_key=True)
+    question_digest: Mapped[str] = mapped_column(Text, primary_key=True)
+    model: Mapped[str] = mapped_column(Text)
+    prompt: Mapped[str] = mapped_column(Text)
+    answer: Mapped[dict[str, Any]] = mapped_column(JSONB)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())

@@ -7,9 +7,11 @@ from uuid import UUID
 from sqlalchemy import func
 from sqlalchemy.orm import Session
 
-from pim_platform.catalog.schema import SchemaField
+from pim_platform.catalog.schema import ProductSchema, SchemaField
 from pim_platform.catalog.schemas import current_schema, parse_fields
 from pim_platform.errors import BadInput
+from pim_platform.intake.assisting import assist, refined
+from pim_platform.intake.feedback import learned_columns, mapping_accuracy, profile_digest, with_measured_trust
 from pim_platform.intake.jobs import get_job
 from pim_platform.intake.mapping import ColumnMapping, Mapping
 from pim_platform.intake.models import ImportJob, MappingTemplate, Source, Upload
@@ -42,11 +44,26 @@ def propose_job(workspace: Workspace, tenant_id: UUID, job_id: UUID) -> ImportJo
     except BadInput as error:
         fail_job(workspace, tenant_id, job_id, error)
         raise
+    proposal = _taught(workspace, tenant_id, job, proposal, schema)
     with tenant_session(workspace.app, tenant_id) as session:
         job = get_job(session, job_id, lock=True)
         if job.state == "pending":
             _write(session, job, proposal)
         return job
+
+
+def _taught(
+    workspace: Workspace, tenant_id: UUID, job: ImportJob, proposal: Proposal, schema: ProductSchema
+) -> Proposal:
+    """The proposal with what this tenant's people decided before and, for what is open then, Claude's answers."""
+    with tenant_session(workspace.app, tenant_id) as session:
+        if session.get(MappingTemplate, (tenant_id, job.source_id, proposal.fingerprint)) is not None:
+            return proposal  # it is applied as it is: nothing is open
+        learned = learned_columns(session, job, proposal.headers)
+        measured = mapping_accuracy(session)
+    proposal = refined(proposal, schema, learned=learned)
+    proposal = assist(workspace, tenant_id, job.id, proposal, schema, learned)
+    return proposal.model_copy(update={"columns": with_measured_trust(proposal.columns, measured)})
 
 
 def _write(session: Session, job: ImportJob, proposal: Proposal) -> None:
@@ -56,6 +73,8 @@ def _write(session: Session, job: ImportJob, proposal: Proposal) -> None:
     job.header_fingerprint = proposal.fingerprint
     job.sample_rows = list(proposal.sample_rows)
     job.row_count = proposal.rows
+    job.notices = list(proposal.notices)
+    job.profile_digests = [profile_digest(profile) for profile in proposal.profiles]
     saved = _saved_columns(session, job)
     columns = saved if saved is not None else proposal.columns
     job.suggested_columns = [column.model_dump() for column in columns]

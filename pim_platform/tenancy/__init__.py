@@ -1,5 +1,5 @@
-"""Who may do what: tenants, users, memberships, API keys and the audit trail.
+"""Who may do what: tenants, users, memberships, API keys, the audit trail and what a tenant may spend.
 
-Belongs here: identity, roles, credentials. Does not: anything about products or files.
-Owns ``tenants, users, memberships, api_keys, refresh_tokens, audit_logs``.
+Belongs here: identity, roles, credentials, budgets. Does not: anything about products or files.
+Owns ``tenants, users, memberships, api_keys, refresh_tokens, audit_logs, api_usage_log``.
 """

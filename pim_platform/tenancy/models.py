@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     LargeBinary,
+    Numeric,
     Text,
     UniqueConstraint,
     func,
@@ -35,6 +37,7 @@ class Tenant(Base):
         CheckConstraint("slug ~ '^[a-z][a-z0-9_-]{0,39}$'", name="slug"),
         CheckConstraint("default_currency ~ '^[A-Z]{3}$'", name="currency"),
         CheckConstraint("confirm_policy IN ('never', 'saved_mapping_fits', 'all_sure')", name="confirm_policy"),
+        CheckConstraint("claude_daily_budget_usd >= 0", name="claude_daily_budget_usd"),
         Index("uq_tenants_relation", text("replace(slug, '-', '_')"), unique=True),
     )
 
@@ -47,6 +50,7 @@ class Tenant(Base):
     confirm_policy: Mapped[str] = mapped_column(Text, server_default="never")
     active: Mapped[bool] = mapped_column(server_default=text("true"))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    claude_daily_budget_usd: Mapped[Decimal | None] = mapped_column(Numeric(10, 4))
 
 
 class User(Base):
@@ -134,3 +138,39 @@ class AuditLog(Base):
     ip: Mapped[str | None] = mapped_column(INET)
     user_agent: Mapped[str | None] = mapped_column(Text)
     trace_id: Mapped[str | None] = mapped_column(Text)
+
+
+class ApiUsage(Base):
+    """One call of somebody else's API and what it cost (seed 003); monthly partitions."""
+
+    __tablename__ = "api_usage_log"
+    __table_args__ = (
+        Index(
+            "ix_api_usage_log_errors",
+            "tenant_id",
+            "api_provider",
+            "created_at",
+            postgresql_where=text("http_status >= 400"),
+        ),
+        {"postgresql_partition_by": "RANGE (created_at)"},
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(
+        DateTime(timezone=True), primary_key=True, server_default=func.clock_timestamp()
+    )
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_UUID7)
+    api_provider: Mapped[str] = mapped_column(Text)
+    endpoint: Mapped[str] = mapped_column(Text)
+    request_count: Mapped[int] = mapped_column(server_default=text("1"))
+    tokens_input: Mapped[int | None]
+    tokens_output: Mapped[int | None]
+    estimated_cost: Mapped[Decimal | None] = mapped_column(Numeric(14, 8))
+    http_status: Mapped[int | None]
+    response_time_ms: Mapped[int | None]
+    job_id: Mapped[str | None] = mapped_column(Text)
+    product_id: Mapped[UUID | None]
+    shop_id: Mapped[UUID | None]
+    error_message: Mapped[str | None] = mapped_column(Text)
+    # SQLAlchemy keeps the name `metadata` for itself.
+    details: Mapped[dict[str, Any]] = mapped_column("metadata", JSONB, server_default=text("'{}'"))

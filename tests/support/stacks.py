@@ -74,6 +74,8 @@ def throwaway_settings(**values: object) -> Iterator[Settings]:
     root = Path(tempfile.mkdtemp(prefix="pim-test-"))
     try:
         with free_ports() as port:
+            # A key in the environment of whoever runs the tests is not to be spent.
+            values = {"anthropic_api_key": None} | values
             settings = Settings.model_validate({"home": root / "home", "port": port, **values})
             try:
                 yield settings

@@ -15,6 +15,7 @@ def test_the_graph_holds_what_it_is_known_for() -> None:
         "tenant/products",
         "clickhouse/models/catalogue_growth",
         "clickhouse/models/completeness_by_field",
+        "postgres/models/mapping_accuracy",
         "postgres/models/reject_reasons",
     }
     assert {sensor.name for sensor in defs.sensors or []} == {"inbox", "due_imports", "publisher"}

@@ -25,7 +25,7 @@ from pim_platform.intake.mapping.names import HeaderFacts, read_header, snake_ca
 from pim_platform.intake.profile import ColumnProfile
 
 #: Targets that any number of columns may have; each column gets a field of its own.
-_MANY = frozenset({"image_url", "category", "tags", "dimensions", "option_name", "option_value", "ignore"})
+MANY = frozenset({"image_url", "category", "tags", "dimensions", "option_name", "option_value", "ignore"})
 _MONEY = frozenset({"price", "compare_at_price", "cost"})
 _NUMBERS = frozenset({"weight", "stock_quantity", "dimensions"})
 _CODES = frozenset(
@@ -130,7 +130,7 @@ def _assign(
         currency = facts[index].currency if candidate.target in _MONEY else None
         locale = None if candidate.target == "sku" else facts[index].locale
         key = (candidate.field if candidate.field == "active" else candidate.target, locale, currency)
-        if candidate.target not in _MANY and candidate.target != "attribute":
+        if candidate.target not in MANY and candidate.target != "attribute":
             if key in taken:
                 continue
             taken.add(key)
@@ -174,11 +174,11 @@ def _column(
     target = choice.target if choice else "attribute"
     kind = _several_prices(several) or _type(target, choice, facts, profile)
     wanted = (choice.field if choice else None) or (target if target != "attribute" else "")
-    if target == "variant_group" or (target in _MANY and wanted in used):
+    if target == "variant_group" or (target in MANY and wanted in used):
         wanted = snake_case(facts.key, "group")
     field = _free_name(wanted, header, facts, index, used, kind, schema, main)
     taken = schema.field(field) if schema else None
-    misfit = taken is not None and not _holds(taken.type, kind, profile)
+    misfit = taken is not None and not holds(taken.type, kind, profile)
     if misfit:
         # Sent into that field nearly every row would be rejected; beside it nothing is lost.
         field = f"{field}_{_BESIDE.get(kind, kind)}"
@@ -213,7 +213,7 @@ def _column(
     )
 
 
-def _holds(known: FieldType, kind: FieldType, profile: ColumnProfile) -> bool:
+def holds(known: FieldType, kind: FieldType, profile: ColumnProfile) -> bool:
     """Whether most cells of a column fit the type that the tenant's schema gave its field before."""
     if known in (kind, "string") or profile.filled == 0:
         return True

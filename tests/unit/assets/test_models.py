@@ -50,9 +50,10 @@ def test_keys_groups_and_lineage() -> None:
     assert [asset.key.to_user_string() for asset in assets] == [
         "clickhouse/models/catalogue_growth",
         "clickhouse/models/completeness_by_field",
+        "postgres/models/mapping_accuracy",
         "postgres/models/reject_reasons",
     ]
-    assert [set(asset.asset_deps[asset.key]) for asset in assets] == [set(), {filled_by}, set()]
+    assert [set(asset.asset_deps[asset.key]) for asset in assets] == [set(), {filled_by}, set(), set()]
     assert all(asset.partitions_def is None for asset in assets)
 
 
@@ -85,4 +86,4 @@ def test_each_engine_runs_its_statements() -> None:
         for event in result.get_asset_materialization_events()
         if event.asset_key
     }
-    assert rows == {"catalogue_growth": 7, "completeness_by_field": 7, "reject_reasons": 3}
+    assert rows == {"catalogue_growth": 7, "completeness_by_field": 7, "mapping_accuracy": 3, "reject_reasons": 3}

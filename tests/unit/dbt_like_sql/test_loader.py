@@ -36,6 +36,7 @@ def test_the_projects_own_models_load() -> None:
     assert [(model.engine, model.name) for model in models] == [
         ("clickhouse", "catalogue_growth"),
         ("clickhouse", "completeness_by_field"),
+        ("postgres", "mapping_accuracy"),
         ("postgres", "reject_reasons"),
     ]
     assert {model.cadence for model in models} == {"hourly"}
