@@ -56,6 +56,7 @@ def _answer(session: Session, job: ImportJob) -> UploadOut:
             },
             "suggested_mapping": mapping.flat(),
             "columns": [column.model_dump() for column in mapping.columns],
+            "groupings": list(mapping.groupings),
             "notices": job.notices,
             "dialect": job.dialect or {},
         }

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from pim_platform.catalog.schema import FieldType
+from pim_platform.intake.mapping.grouping import Grouping
 
 State = Literal[
     "pending", "mapping", "confirmed", "staging", "staged", "held", "importing", "done", "failed", "cancelled", "undone"
@@ -145,6 +146,7 @@ class UploadOut(BaseModel):
     suggested_schema: SuggestedSchema
     suggested_mapping: dict[str, str] = Field(description="`{header: field}` of what would be imported.")
     columns: list[ColumnOut]
+    groupings: list[Grouping] = Field(description="Which rows of the file belong together; columns by `index`.")
     notices: list[str] = Field(description="What people should know of the proposal: why Claude was not asked, say.")
     dialect: dict[str, Any] = Field(description="Encoding, delimiter, quote, header row ... as recognised.")
 
@@ -176,4 +178,9 @@ class ConfirmIn(BaseModel):
     )
     columns: list[dict[str, Any]] | None = Field(
         None, description="The full form, as the upload answered it; goes before `mapping`."
+    )
+    groupings: list[dict[str, Any]] | None = Field(
+        None,
+        description="Which rows belong together, as the upload answered it; left out: as proposed; `[]`: each row "
+        "is a product.",
     )

@@ -143,6 +143,7 @@ def confirm(workspace: WorkspaceDep, caller: CallerDep, job_id: str, body: Confi
         actor=caller.actor,
         mapping=body.mapping,
         columns=body.columns,
+        groupings=body.groupings,
         fields=wanted.fields,
         default_currency=wanted.default_currency,
         default_locale=wanted.default_locale,

@@ -172,6 +172,8 @@ def _show_mapping(job: ImportJob) -> None:
         )
     console = Console(stderr=True)
     console.print(table)
+    for grouping in suggested_mapping(job).groupings:
+        console.print(f"grouped ({grouping.style}): {grouping.reason}", markup=False)
     for notice in job.notices or []:
         console.print(notice, markup=False)
 

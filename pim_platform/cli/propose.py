@@ -44,6 +44,8 @@ def propose_command(file: Path, as_json: bool, currency: str | None, locale: str
     widths = [min(36, max(len(line[i]) for line in lines)) for i in range(5)]
     for line in lines:
         click.echo("  ".join(cell[:w].ljust(w) for cell, w in zip(line, widths, strict=False)) + "  " + line[5])
+    for grouping in proposal.groupings:
+        click.echo(f"grouped ({grouping.style}): {grouping.reason}")
     for notice in proposal.notices:
         click.echo(notice, err=True)
 

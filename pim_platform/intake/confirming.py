@@ -36,6 +36,7 @@ def confirm_job(
     actor: Actor,
     mapping: AbstractMapping[str, str | None] | None = None,
     columns: Sequence[AbstractMapping[str, Any]] | None = None,
+    groupings: Sequence[AbstractMapping[str, Any]] | None = None,
     fields: Sequence[AbstractMapping[str, Any]] | None = None,
     default_currency: str | None = None,
     default_locale: str | None = None,
@@ -44,6 +45,7 @@ def confirm_job(
     """Confirm a job that waits in ``mapping``; it is ``confirmed`` then and gets its run.
 
     ``mapping`` is flat (``{header: field}``), ``columns`` the full form; without either the proposal holds.
+    ``groupings`` say which rows belong together; without them those of the proposal hold, an empty list is none.
     ``fields`` are schema fields to add or to keep (those a tenant has already stay as they are unless their
     type changes, which is refused); without them the proposed ones are added as far as the mapping writes them.
     ``evidence`` says who stands behind it: only what a ``person`` looked at counts as feedback.
@@ -60,15 +62,17 @@ def confirm_job(
         offered = parse_fields([dict(field) for field in fields]) if fields is not None else suggested_fields(job)
         wanted = _merged_schema(schema, offered, default_currency, default_locale)
         headers = job.headers or []
-        chosen = _chosen(mapping, columns, headers, wanted, proposed)
+        chosen = _chosen(mapping, columns, groupings, headers, wanted, proposed)
         validate(chosen, wanted, headers)
         written = {column.field for column in chosen.active_columns}
+        written |= {grouping.images_field for grouping in chosen.groupings}
         if fields is None:  # what nobody asked for by name is added only where a column fills it
             wanted = _merged_schema(
                 schema, [field for field in offered if field.name in written], default_currency, default_locale
             )
         saved = save_schema(session, wanted, actor)
         job.mapping = [column.model_dump() for column in chosen.columns]
+        job.groupings = [grouping.model_dump() for grouping in chosen.groupings]
         job.schema_version = saved.version
         job.state, job.reason_code, job.reason = "confirmed", None, None
         job.confirmed_at = func.clock_timestamp()
@@ -146,22 +150,26 @@ def _merged_schema(
 def _chosen(
     flat: AbstractMapping[str, str | None] | None,
     columns: Sequence[AbstractMapping[str, Any]] | None,
+    groupings: Sequence[AbstractMapping[str, Any]] | None,
     headers: Sequence[str],
     schema: ProductSchema,
     proposed: Mapping,
 ) -> Mapping:
-    if columns is not None:
+    chosen = mapping_from_flat(flat, headers, schema, proposed) if flat is not None and columns is None else proposed
+    if columns is not None or groupings is not None:
+        given = {
+            "columns": chosen.columns if columns is None else [dict(column) for column in columns],
+            "groupings": chosen.groupings if groupings is None else [dict(grouping) for grouping in groupings],
+        }
         try:
-            return Mapping.model_validate({"columns": [dict(column) for column in columns]})
+            return Mapping.model_validate(given)
         except ValidationError as error:
             first = error.errors()[0]
             raise InvalidMapping(
                 f"Mapping {'.'.join(map(str, first['loc']))}: {first['msg']}.",
-                fix="Send the columns as the upload answered them, changed where you want.",
+                fix="Send columns and groupings as the upload answered them, changed where you want.",
             ) from error
-    if flat is not None:
-        return mapping_from_flat(flat, headers, schema, proposed)
-    return proposed
+    return chosen
 
 
 def _remember(session: Session, job: ImportJob) -> None:
@@ -171,6 +179,7 @@ def _remember(session: Session, job: ImportJob) -> None:
         "source_id": job.source_id,
         "header_fingerprint": job.header_fingerprint,
         "mapping": job.mapping,
+        "groupings": job.groupings,
         "job_id": job.id,
     }
     session.execute(
@@ -178,7 +187,7 @@ def _remember(session: Session, job: ImportJob) -> None:
         .values(**values)
         .on_conflict_do_update(
             index_elements=["tenant_id", "source_id", "header_fingerprint"],
-            set_={"mapping": job.mapping, "job_id": job.id, "updated_at": func.now()},
+            set_={"mapping": job.mapping, "groupings": job.groupings, "job_id": job.id, "updated_at": func.now()},
         )
     )
 

@@ -15,8 +15,10 @@ from pim_platform.catalog.schema import PRODUCT_COLUMNS, ProductSchema, SchemaFi
 from pim_platform.catalog.staged import RAW_PREFIX
 from pim_platform.errors import UnreadableFile
 from pim_platform.intake.dialect import Dialect
+from pim_platform.intake.mapping.grouping import Grouping
 from pim_platform.intake.mapping.models import ColumnMapping, Mapping, header_fingerprint
 from pim_platform.intake.mapping.propose import propose_mapping
+from pim_platform.intake.mapping.propose_grouping import propose_groupings
 from pim_platform.intake.profile import ColumnProfile, profile_columns
 from pim_platform.intake.readers.opening import OpenFile
 from pim_platform.intake.readers.sampling import sample_rows
@@ -41,6 +43,8 @@ class Proposal(BaseModel):
     fingerprint: str
     default_currency: str | None = None
     default_locale: str | None = None
+    groupings: list[Grouping] = Field(default_factory=list)
+    """Which records belong together."""
     saved: bool = False
     """Whether a saved mapping of the source fitted exactly."""
     notices: list[str] = Field(default_factory=list)
@@ -49,7 +53,17 @@ class Proposal(BaseModel):
     @property
     def mapping(self) -> Mapping:
         """The proposed columns as a mapping that can be confirmed as it is."""
-        return Mapping(columns=tuple(self.columns))
+        return Mapping(columns=tuple(self.columns), groupings=tuple(self.groupings))
+
+    @property
+    def wanted_fields(self) -> list[SchemaField]:
+        """The schema fields that columns and groups write."""
+        known = {field.name for field in self.fields}
+        gathered = dict.fromkeys(
+            g.images_field for g in self.groupings if g.images_field and g.images_field not in known
+        )
+        about = "all images of a product, in order"
+        return [*self.fields, *(SchemaField(name=name, type="array", description=about) for name in gathered if name)]
 
     @property
     def all_sure(self) -> bool:
@@ -59,7 +73,7 @@ class Proposal(BaseModel):
     @property
     def suggested_schema(self) -> dict[str, Any]:
         """The suggested fields in the words of seed 000."""
-        fields = [field.model_dump(include={"name", "type", "required", "description"}) for field in self.fields]
+        fields = [field.model_dump(include={"name", "type", "required", "description"}) for field in self.wanted_fields]
         return {"fields": fields, "default_currency": self.default_currency, "default_locale": self.default_locale}
 
     def to_json(self) -> dict[str, Any]:
@@ -75,6 +89,7 @@ class Proposal(BaseModel):
             "rows": self.rows,
             "rows_exact": self.rows_exact,
             "columns": columns,
+            "groupings": [grouping.model_dump(exclude_defaults=True) for grouping in self.groupings],
             "sample_rows": self.sample_rows,
             "suggested_schema": self.suggested_schema,
             "suggested_mapping": self.mapping.flat(),
@@ -118,6 +133,10 @@ def propose(
     fits = saved is not None and saved.fits(headers)
     if saved is not None:
         columns = _from_saved(columns, saved, exact=fits)
+    fitting = saved if fits else None
+    groupings = (
+        list(fitting.groupings) if fitting is not None else propose_groupings(headers, columns, rows.head, schema)
+    )
     first = rows.head.head(SAMPLE_ROWS)
     shown = [
         {_unique(headers, i): first[f"{RAW_PREFIX}{i}"][n] or "" for i in range(len(headers))}
@@ -135,8 +154,21 @@ def propose(
         fingerprint=header_fingerprint(headers),
         default_currency=currency or _only_currency(columns),
         default_locale=locale,
+        groupings=groupings,
         saved=fits,
+        notices=_notices(columns, profiles, groupings),
     )
+
+
+def _notices(columns: list[ColumnMapping], profiles: list[ColumnProfile], groupings: list[Grouping]) -> list[str]:
+    """What a person should know before confirming."""
+    sku = next((column for column in columns if column.field == "sku" and not column.ignored), None)
+    handle = next((grouping for grouping in groupings if grouping.style == "handle"), None)
+    if sku is None or handle is None or profiles[sku.index].filled:
+        return []
+    name = columns[handle.by].source
+    how = f"map {name!r} to sku and ignore {sku.source!r}"
+    return [f"No row fills {sku.source!r}. To import one product per {name!r}, {how}."]
 
 
 def _from_saved(columns: list[ColumnMapping], saved: Mapping, *, exact: bool) -> list[ColumnMapping]:

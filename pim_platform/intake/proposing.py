@@ -13,7 +13,7 @@ from pim_platform.errors import BadInput
 from pim_platform.intake.assisting import assist, refined
 from pim_platform.intake.feedback import learned_columns, mapping_accuracy, profile_digest, with_measured_trust
 from pim_platform.intake.jobs import get_job
-from pim_platform.intake.mapping import ColumnMapping, Mapping
+from pim_platform.intake.mapping import Mapping
 from pim_platform.intake.models import ImportJob, MappingTemplate, Source, Upload
 from pim_platform.intake.proposal import Proposal, propose
 from pim_platform.intake.workspace import Workspace
@@ -75,19 +75,21 @@ def _write(session: Session, job: ImportJob, proposal: Proposal) -> None:
     job.row_count = proposal.rows
     job.notices = list(proposal.notices)
     job.profile_digests = [profile_digest(profile) for profile in proposal.profiles]
-    saved = _saved_columns(session, job)
-    columns = saved if saved is not None else proposal.columns
-    job.suggested_columns = [column.model_dump() for column in columns]
-    job.suggested_fields = [] if saved is not None else [field.model_dump() for field in proposal.fields]
+    saved = _saved_mapping(session, job)
+    mapping = saved if saved is not None else proposal.mapping
+    job.suggested_columns = [column.model_dump() for column in mapping.columns]
+    job.suggested_groupings = [grouping.model_dump() for grouping in mapping.groupings]
+    job.suggested_fields = [] if saved is not None else [field.model_dump() for field in proposal.wanted_fields]
 
 
-def _saved_columns(session: Session, job: ImportJob) -> list[ColumnMapping] | None:
+def _saved_mapping(session: Session, job: ImportJob) -> Mapping | None:
     """The mapping confirmed last for this header from this source: the first tier, applied as it is (section 3)."""
     template = session.get(MappingTemplate, (job.tenant_id, job.source_id, job.header_fingerprint))
     if template is None:
         return None
     known = {"confidence": 1.0, "auto": True, "reason": "confirmed before for this source", "tier": "template"}
-    return [ColumnMapping.model_validate({**column, **known}) for column in template.mapping]
+    columns = [{**column, **known} for column in template.mapping]
+    return Mapping.model_validate({"columns": columns, "groupings": template.groupings})
 
 
 def fail_job(workspace: Workspace, tenant_id: UUID, job_id: UUID, error: BadInput) -> None:
@@ -100,7 +102,7 @@ def fail_job(workspace: Workspace, tenant_id: UUID, job_id: UUID, error: BadInpu
 
 def suggested_mapping(job: ImportJob) -> Mapping:
     """The mapping that was proposed for a job."""
-    return Mapping.model_validate({"columns": job.suggested_columns or []})
+    return Mapping.model_validate({"columns": job.suggested_columns or [], "groupings": job.suggested_groupings})
 
 
 def suggested_fields(job: ImportJob) -> list[SchemaField]:

@@ -23,6 +23,10 @@ PROFILE_ROWS = 20_000
 WHOLE_GZIP_BYTES = WHOLE_BYTES // 4
 
 
+#: Consecutive rows from the start, at most: enough to see which rows belong together.
+FIRST_ROWS = 5_000
+
+
 @dataclass(frozen=True)
 class SampledRows:
     """``head``: the first rows; ``frame``: rows spread over the file; ``count``: records, exact or estimated."""
@@ -70,7 +74,7 @@ def _estimated(file: OpenFile, path: Path, dialect: Dialect, headers: list[str])
 def _sampled(headers: list[str], frames: list[pl.DataFrame], count: int, *, exact: bool) -> SampledRows:
     schema = {"row": pl.Int64, **{f"{RAW_PREFIX}{i}": pl.String for i in range(len(headers))}}
     frame = pl.concat([pl.DataFrame(schema=schema), *frames])
-    head = frame.sort("row").head(100) if exact else (frames[0] if frames else frame).head(100)
+    head = (frame.sort("row") if exact else frames[0] if frames else frame).head(FIRST_ROWS)
     if frame.height > PROFILE_ROWS:
         frame = frame.gather_every(-(-frame.height // PROFILE_ROWS))
     return SampledRows(headers, head, frame, count, exact)
