@@ -51,6 +51,7 @@ class Dialect(BaseModel):
     date_order: Literal["DMY", "MDY", "YMD"] | None = Field(
         None, description="Order of day, month and year where a date itself does not tell."
     )
+    notes: tuple[str, ...] = Field((), description="What a person should know of the file: sheets that are not read.")
 
 
 def detect_dialect(path: Path, *, filename: str | None = None) -> Dialect:
