@@ -18,13 +18,15 @@ from pim_platform.intake.mapping.candidates import Candidate
 from pim_platform.intake.mapping.learned import Learned, apply_learned
 from pim_platform.intake.mapping.prices import model_named, price_date
 from pim_platform.intake.mapping.propose import propose_mapping
-from pim_platform.intake.mapping.question import Choice, Question, choices_of, hints_of, question_about
+from pim_platform.intake.mapping.question import Choice, Question, choices_of, hints_of, open_columns, question_about
 from pim_platform.intake.models import MappingAnswer
 from pim_platform.intake.proposal import Proposal, schema_fields
 from pim_platform.intake.workspace import Workspace
 from pim_platform.settings import Settings
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy.usage import reserve, settle
+
+_NO_KEY = "no key is set (PIM_ANTHROPIC_API_KEY)"
 
 
 def refined(
@@ -57,30 +59,29 @@ def assist(
 
     ``learned`` is what the proposal was refined with: it holds whatever Claude says.
     """
+    if claude.api_key(workspace.settings) is None:
+        return _noticed(proposal, _NO_KEY)
     question = question_about(proposal.columns, proposal.profiles, schema)
     if question is None:
         return proposal
-    settings = workspace.settings
     choices = _cached(workspace, tenant_id, question)
     if choices is None:
-        if claude.api_key(settings) is None:
-            return _noticed(proposal, question, "no key is set (PIM_ANTHROPIC_API_KEY)")
         choices, problem = _bought(workspace, tenant_id, job_id, question)
         if choices is None:
-            return _noticed(proposal, question, problem)
+            return _noticed(proposal, problem)
     return _answered(proposal, question, choices, schema, learned)
 
 
 def assist_without_server(proposal: Proposal, settings: Settings) -> Proposal:
     """The same where no server is: no cache, no budget, no log. For a person who asks for it."""
+    if claude.api_key(settings) is None:
+        return _noticed(proposal, _NO_KEY)
     question = question_about(proposal.columns, proposal.profiles, None)
     if question is None:
         return proposal
-    if claude.api_key(settings) is None:
-        return _noticed(proposal, question, "no key is set (PIM_ANTHROPIC_API_KEY)")
     reply = claude.ask(settings, question)
     if reply.choices is None:
-        return _noticed(proposal, question, reply.message)
+        return _noticed(proposal, reply.message)
     answered = _answered(proposal, question, reply.choices, None, {})
     cost = claude.cost_of(settings, reply)
     note = f"Claude was asked without a server: its cost (about {cost:.5f} USD) is in no log and no budget."
@@ -103,11 +104,13 @@ def _answered(
     return better
 
 
-def _noticed(proposal: Proposal, question: Question, why: str) -> Proposal:
-    count = len(question.options) + question.left_out
+def _noticed(proposal: Proposal, why: str) -> Proposal:
+    """The proposal with the reason why its open columns, if it has any, are as the rules left them."""
+    count = len(open_columns(proposal.columns, proposal.profiles))
+    if count == 0:
+        return proposal
     which = "1 column was" if count == 1 else f"{count} columns were"
-    note = f"{which} decided without Claude: {why}."
-    return proposal.model_copy(update={"notices": [*proposal.notices, note]})
+    return proposal.model_copy(update={"notices": [*proposal.notices, f"{which} decided without Claude: {why}."]})
 
 
 def _cached(workspace: Workspace, tenant_id: UUID, question: Question) -> list[Choice] | None:
