@@ -17,7 +17,7 @@ from pim_platform.errors import UnreadableFile
 from pim_platform.intake.readers.flattening import Flat, flatten, is_keyed
 from pim_platform.intake.readers.json_paths import Path, Step, is_of_type, parse_path, walk, write_path
 from pim_platform.intake.readers.json_text import TextWindow, decode
-from pim_platform.intake.readers.likeness import ENOUGH, VARIANTS, is_sku, letters_of, likeness, shares
+from pim_platform.intake.readers.likeness import PRODUCTS, VARIANTS, choose, is_sku, letters_of, likeness, shares
 from pim_platform.intake.readers.sniff import detect_encoding
 from pim_platform.intake.readers.source import take_sample
 
@@ -31,6 +31,8 @@ ENOUGH_CHARACTERS = 64 << 20
 _LINES = 50
 #: Members of an object that only wraps a record: ``{"node": {...}, "cursor": "..."}``.
 _WRAPPING = 4
+#: What the keys of an object inside a candidate count.
+_BELOW = 0.4
 #: Lists beside those called variants whose entries may carry an SKU of their own.
 _MAY_EXPAND = VARIANTS | {"offers"}
 
@@ -196,17 +198,8 @@ def best_path(kinds: Mapping[Path, Kind]) -> Path | None:
     scores = {path: _score(path, kind) for path, kind in kinds.items() if _reachable(path, kinds)}
     if not scores:
         return None
-    best = max(scores, key=lambda path: (scores[path], -len(path)))
-    if scores[best] < ENOUGH:
-        return _fallback({path: kinds[path] for path in scores})
-    for length in range(len(best)):
-        above = best[:length]
-        # What is around a list of products may look like one: a shop has a name, an address and a description.
-        single = kinds[above].count == 1 < kinds[best].count if above in kinds else True
-        named = _container(best) in ("products", "items", "articles", "offers", "product")
-        if above in scores and scores[above] >= max(ENOUGH, scores[best] / 2) and not (single and named):
-            return above
-    return best
+    found = choose(scores, _container, lambda path: bool(path) and path[-1].kind != "key")
+    return _fallback({path: kinds[path] for path in scores}) if found is None else found
 
 
 def _score(path: Path, kind: Kind) -> float:
@@ -218,14 +211,17 @@ def _score(path: Path, kind: Kind) -> float:
     return score
 
 
-def _names(example: Mapping[str, Any]) -> Iterator[str]:
-    """The keys of an object that hold something, and those of the plain objects in it."""
+def _names(example: Mapping[str, Any]) -> dict[str, float]:
+    """The keys of an object that hold something, and for less those of the objects in it that are no products."""
+    found: dict[str, float] = {}
     for key, value in example.items():
         if value in (None, "", [], {}):
             continue
-        yield key
-        if isinstance(value, dict):
-            yield from value
+        found[key] = 1.0
+        if isinstance(value, dict) and letters_of(key) not in PRODUCTS:
+            for inner in value:
+                found.setdefault(inner, _BELOW)
+    return found
 
 
 def _container(path: Path) -> str:

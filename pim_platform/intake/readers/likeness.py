@@ -5,12 +5,15 @@ Used to find the records of a tree: the products among users, regions, categorie
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from math import log2
+from typing import Any, TypeVar
 
 from pim_platform.intake.mapping.dictionary import dictionary
 from pim_platform.intake.mapping.names import key_of
+
+Path = TypeVar("Path", bound=tuple[Any, ...])
 
 #: What each meaning adds. An id, a name or a link alone is in every kind of record; a price or a GTIN is not.
 _WEIGHTS = {
@@ -20,7 +23,7 @@ _WEIGHTS = {
     "url": 0.5,
 }  # fmt: skip
 #: Names of lists and elements that hold products, by their letters.
-_PRODUCTS = frozenset([
+PRODUCTS = frozenset([
     "product", "products", "item", "items", "article", "articles", "artikel", "shopitem", "offer", "entry", "entries",
     "produkt", "produkte", "produit", "produits", "producto", "productos", "prodotto", "prodotti", "produto",
     "produtos", "tovar", "record", "records", "row", "rows", "productlist", "catalog", "catalogue", "goods", "book",
@@ -85,8 +88,8 @@ def likeness(keys: Mapping[str, float], container: str, count: int, depth: int) 
         score -= 2.0
     elif word in _OTHERS:
         score -= 4.0
-    elif word in _PRODUCTS or any(word.endswith(end) for end in ("product", "products", "article", "produkt")):
-        score += 3.0
+    elif word in PRODUCTS or any(word.endswith(end) for end in ("product", "products", "article", "produkt")):
+        score += 4.0
     return score + min(log2(max(count, 1)), 4.0) * 0.5 - 0.3 * depth
 
 
@@ -94,12 +97,35 @@ def likeness(keys: Mapping[str, float], container: str, count: int, depth: int) 
 ENOUGH = 3.0
 
 
-def shares(records: Iterable[Iterable[str]]) -> dict[str, float]:
-    """Key -> share of the records that have it."""
-    counts: dict[str, int] = {}
+def choose(
+    scores: Mapping[Path, float], container: Callable[[Path], str], repeated: Callable[[Path], bool]
+) -> Path | None:
+    """The path of the products by these scores; None where none looks like a product.
+
+    The best one, unless something around it is a product itself: then the best one is a part of that, as
+    variants are. What is around a list of products may look like one too (a shop has a name, an address and a
+    description), so it must be repeated or be called a product where the list is.
+    """
+    if not scores:
+        return None
+    best = max(scores, key=lambda path: (scores[path], -len(path)))
+    if scores[best] < ENOUGH:
+        return None
+    for length in range(len(best)):
+        around: Any = best[:length]
+        if scores.get(around, 0.0) < max(ENOUGH, scores[best] / 2):
+            continue
+        if letters_of(container(best)) not in PRODUCTS or letters_of(container(around)) in PRODUCTS or repeated(around):
+            return around  # type: ignore[no-any-return]
+    return best
+
+
+def shares(records: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Key -> share of the records that have it; a record says per key how much it counts."""
+    counts: dict[str, float] = {}
     total = 0
     for keys in records:
         total += 1
-        for key in keys:
-            counts[key] = counts.get(key, 0) + 1
+        for key, weight in keys.items():
+            counts[key] = counts.get(key, 0) + weight
     return {key: count / max(total, 1) for key, count in counts.items()}

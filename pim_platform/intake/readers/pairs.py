@@ -16,6 +16,8 @@ _NAMES = (
     "name", "paramname", "fname", "attributename", "featurename", "propertyname", "parametername", "specname",
     "fieldname", "attributecode", "label", "key", "attribute", "code", "type",
 )  # fmt: skip
+#: Attributes that name the text of their element; others, such as a type or a code, say something else about it.
+_NAMES_OF_TEXT = frozenset(["name", "paramname", "attributename", "featurename", "propertyname", "key"])
 _VALUES = frozenset([
     "", "value", "values", "val", "vals", "fvalue", "paramvalue", "attributevalue", "featurevalue", "propertyvalue",
     "parametervalue", "specvalue", "fieldvalue", "valuetext", "options",
@@ -77,10 +79,12 @@ def _pair(members: Mapping[str, list[str]]) -> tuple[str, list[str]] | None:
 def _roles(members: Mapping[str, list[str]]) -> tuple[str, list[str], list[str]] | None:
     """The members that are name, values and unit; None where the element is no pair."""
     letters = {key: _letters(key) for key in members}
-    valued = [key for key, word in letters.items() if word in _VALUES and (word or key == "")]
+    valued = [key for key, word in letters.items() if word in _VALUES and (word or not key)]
     if len(valued) > 1:
         valued = [key for key in valued if key]
     named = next((key for wanted in _NAMES for key, word in letters.items() if word == wanted), None)
+    if valued == [""] and named is not None and letters[named] not in _NAMES_OF_TEXT:
+        return None
     if named is None or len(valued) != 1:
         return None
     united = [key for key, word in letters.items() if word in _UNITS]
