@@ -6,6 +6,7 @@ is :mod:`pim_platform.intake.validation`.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import polars as pl
@@ -16,10 +17,18 @@ from pim_platform.catalog.schema import FieldType, ProductSchema
 from pim_platform.catalog.staged import FIELD_PREFIX, RAW_PREFIX
 from pim_platform.intake.dialect import Dialect
 from pim_platform.intake.mapping.models import PRODUCT_COLUMN_TYPES, ColumnMapping, Mapping
-from pim_platform.intake.values import Rules, clean, convert, is_plain, row_currencies
+from pim_platform.intake.repairs import IDENTIFIERS, is_rounded, repair
+from pim_platform.intake.transforming import failed, transformed
+from pim_platform.intake.values import Rules, clean, convert, form_of, row_currencies
 
 #: Prefix of the boolean columns that say whether a filled cell is a value of its field's type.
 OK_PREFIX = "ok."
+#: Prefix of the boolean columns that say where a step of a column's transform failed.
+FAILED_PREFIX = "failed."
+#: Prefix of the boolean columns that say where an identifier's digits are lost.
+ROUNDED_PREFIX = "rounded."
+#: Types whose cells may carry a spreadsheet's mark for text.
+_MARKED_TYPES = frozenset({"string", "number", "price"})
 #: Separates values in the hash, and stands for "not given": neither occurs in text cells.
 _BETWEEN, _ABSENT = "\x1f", "\x1e"
 
@@ -32,6 +41,8 @@ class Output:
     type: FieldType
     required: bool
     columns: tuple[ColumnMapping, ...]
+    locales: tuple[str, ...] = ()
+    """Of a localizable field: the BCP 47 locale of each column."""
 
     @property
     def name(self) -> str:
@@ -53,11 +64,15 @@ class Plan:
         """Header by column index, of the mapped columns."""
         return {column.index: column.source for output in self.outputs for column in output.columns}
 
-    def apply(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """``row``, the staged values, one ``ok.<n>`` per mapped column, and the cells; no row is left out."""
+    def apply(self, frame: pl.DataFrame, notices: Counter[str] | None = None) -> pl.DataFrame:
+        """``row``, the staged values, one ``ok.<n>`` per mapped column, and the cells; no row is left out.
+
+        What is repaired is counted in ``notices`` by its kind (see :mod:`pim_platform.intake.repairs`).
+        """
         columns = [(output, column) for output in self.outputs for column in output.columns]
         # Step by step, so that no expression is computed twice: trimmed texts, values, verdicts.
         texts = frame.with_columns([clean(pl.col(f"{RAW_PREFIX}{c.index}")).alias(f"t.{c.index}") for _, c in columns])
+        texts = self._mended(texts, Counter() if notices is None else notices)
         money: dict[str | None, pl.Series] = {}
         values: list[pl.Expr] = []
         verdicts: list[pl.Expr] = []
@@ -70,8 +85,8 @@ class Plan:
                     money[rules.currency] = row_currencies(named, rules.currency)
                 currency = pl.lit(money[rules.currency])
             text, value = pl.col(f"t.{column.index}"), f"v.{column.index}"
-            plain = is_plain(texts[f"t.{column.index}"], output.type)
-            parsed = convert(text, output.type, rules, plain=plain, row_currency=currency)
+            form = form_of(texts[f"t.{column.index}"], output.type, rules)
+            parsed = convert(text, output.type, rules, form=form, row_currency=currency)
             values.append(parsed.alias(value))
             verdicts.append((pl.col(value).is_not_null() | text.is_null()).alias(f"{OK_PREFIX}{column.index}"))
         # Lazily, because only then Polars computes what expressions share once.
@@ -79,6 +94,30 @@ class Plan:
         combined = parsed_frame.with_columns([_combined(output) for output in self.outputs])
         combined = combined.with_columns(sku_key_expr(pl.col("sku")).alias("sku_key"))
         return combined.with_columns(self._hash()).drop(pl.selectors.starts_with("v.", "t."))
+
+    def _mended(self, texts: pl.DataFrame, notices: Counter[str]) -> pl.DataFrame:
+        """The trimmed texts with damage undone and transforms applied, and where either could not be."""
+        mended: list[pl.Series] = []
+        changed: list[pl.Expr] = []
+        for output in self.outputs:
+            for column in output.columns:
+                name = f"t.{column.index}"
+                identifier = is_identifier(output, column)
+                cells = texts[name]
+                if output.type in _MARKED_TYPES:
+                    text = output.type == "string"
+                    fixed = repair(cells, identifier=identifier, text=text, notices=notices)
+                    if fixed is not cells:
+                        mended.append(fixed.alias(name))
+                        cells = fixed
+                if identifier:
+                    mended.append(is_rounded(cells).alias(f"{ROUNDED_PREFIX}{column.index}"))
+                if column.transform:
+                    changed.append(transformed(column, pl.col(name)).alias(name))
+                    if (bad := failed(column, pl.col(name))) is not None:
+                        changed.append(bad.alias(f"{FAILED_PREFIX}{column.index}"))
+        texts = texts.with_columns(mended) if mended else texts
+        return texts.with_columns(changed) if changed else texts
 
     def staged_columns(self, frame: pl.DataFrame) -> list[str]:
         """The columns of the staged layout, in its order."""
@@ -104,7 +143,10 @@ def compile_plan(
     for name, columns in feeders.items():
         known = schema.field(name)
         kind = PRODUCT_COLUMN_TYPES.get(name) or (known.type if known else columns[0].type)
-        outputs.append(Output(name, kind, bool(known and known.required), tuple(columns)))
+        locales: tuple[str, ...] = ()
+        if known is not None and known.localizable:
+            locales = tuple(bcp47(column.locale or schema.default_locale) for column in columns)
+        outputs.append(Output(name, kind, bool(known and known.required), tuple(columns), locales))
     currency = default_currency or schema.default_currency
     decimal = (dialect.decimal if dialect else None) or "."
     rules = {
@@ -122,7 +164,40 @@ def compile_plan(
     return Plan(tuple(outputs), rules, money, salt)
 
 
+def is_identifier(output: Output, column: ColumnMapping) -> bool:
+    """Whether the column's cells are identifiers, whose digits are no quantity."""
+    return output.type == "string" and (output.field in IDENTIFIERS or column.target in IDENTIFIERS)
+
+
+def bcp47(locale: str) -> str:
+    """A locale in the spelling of BCP 47.
+
+    >>> bcp47("de_at"), bcp47("zh-hant-TW")
+    ('de-AT', 'zh-Hant-TW')
+    """
+    language, *parts = locale.replace("_", "-").split("-")
+    spelled = [part.title() if len(part) == 4 else part.upper() if len(part) in (2, 3) else part for part in parts]
+    return "-".join([language.lower(), *spelled])
+
+
+def _by_locale(output: Output) -> pl.Expr:
+    """A JSON object of the given values by locale; null where there is none."""
+    parts = []
+    for column, locale in zip(output.columns, output.locales, strict=True):
+        value = pl.col(f"v.{column.index}")
+        if output.type in ("string", "url"):
+            written = pl.struct(a=value).struct.json_encode().str.strip_prefix('{"a":').str.strip_suffix("}")
+            value = pl.when(value.is_not_null()).then(written)
+        elif output.type == "boolean":
+            value = value.cast(pl.String)
+        parts.append(pl.concat_str(pl.lit(f'"{locale}":'), value))
+    joined = pl.concat_str(parts, separator=",", ignore_nulls=True)
+    return pl.when(joined != "").then(pl.concat_str(pl.lit("{"), joined, pl.lit("}"))).alias(output.name)
+
+
 def _combined(output: Output) -> pl.Expr:
+    if output.locales:
+        return _by_locale(output)
     if len(output.columns) == 1:
         return pl.col(f"v.{output.columns[0].index}").alias(output.name)
     # Lists are JSON text here, so joining them is joining what stands between the brackets.

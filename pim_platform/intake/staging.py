@@ -17,6 +17,7 @@ from typing import Any
 
 import polars as pl
 
+from pim_platform.catalog.identity import sku_key_expr
 from pim_platform.catalog.schema import ProductSchema
 from pim_platform.catalog.staged import RAW_PREFIX, REJECT_COLUMNS
 from pim_platform.errors import BadInput, InvalidRequest
@@ -66,6 +67,8 @@ class StageResult:
     """How often each error code came up, the commonest first; a row may have several."""
     sample_rejects: list[dict[str, Any]] = field(default_factory=list)
     """The first rejects: row, column, value, error_code, error, suggestion."""
+    notices: dict[str, int] = field(default_factory=dict)
+    """Cells that were repaired, by kind (see :mod:`pim_platform.intake.repairs`)."""
 
 
 def stage(
@@ -95,6 +98,7 @@ def stage(
     out_dir.mkdir(parents=True, exist_ok=True)
     read = valid = rejected = merged = bytes_read = 0
     reasons: Counter[str] = Counter()
+    notices: Counter[str] = Counter()
     sample: list[dict[str, Any]] = []
     writers = [StagedWriter(out_dir, stem) for stem in ("staged", "rejects", "merged")]
     with ExitStack() as stack:
@@ -110,7 +114,7 @@ def stage(
         validator = Validator(plan)
         good, bad, folded = (stack.enter_context(writer) for writer in writers)
         for part in _parts(folding, batches(), out_dir, batch_rows):
-            judged = validator.judge(plan.apply(part.frame))
+            judged = validator.judge(plan.apply(part.frame, notices))
             rejects = judged.rejects
             if folding is not None:
                 rejects = rejects.select(*REJECT_COLUMNS, *(f"{RAW_PREFIX}{index}" for index in range(len(headers))))
@@ -118,7 +122,7 @@ def stage(
                 rejects = pl.concat([rejects, part.bad.select(rejects.columns)]).sort("row")
                 reasons.update(part.bad["error_code"].to_list())
             reasons += judged.reasons
-            good.write(judged.valid if part.cells is None else _with_cells(judged.valid, part.cells))
+            good.write(_keyed(judged.valid if part.cells is None else _with_cells(judged.valid, part.cells)))
             bad.write(rejects)
             if part.merged is not None:
                 folded.write(part.merged)
@@ -137,7 +141,7 @@ def stage(
         raise _stopped(name, sample, "too_many_rejects", why)
     return StageResult(
         read, valid, rejected, merged, bytes_read, good.paths, bad.paths, folded.paths, dict(reasons.most_common()),
-        sample,
+        sample, dict(notices.most_common()),
     )  # fmt: skip
 
 
@@ -145,6 +149,13 @@ def _parts(folding: Folding | None, batches: Iterator[Batch], scratch: Path, bat
     if folding is None:
         return (Part(batch.frame, batch.bad, batch.bytes_read) for batch in batches)
     return folding.parts(batches, scratch, batch_rows=batch_rows)
+
+
+def _keyed(staged: pl.DataFrame) -> pl.DataFrame:
+    """Staged rows whose parents are named by their SKU keys (design D2)."""
+    if "parent_sku" not in staged.columns:
+        return staged
+    return staged.with_columns(sku_key_expr(pl.col("parent_sku")).alias("parent_sku"))
 
 
 def _with_cells(staged: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
@@ -166,11 +177,12 @@ def stage_records(
     validate(given.mapping, schema, given.headers)
     plan = compile_plan(given.mapping, schema, None, default_currency)
     judged = Validator(plan).judge(plan.apply(given.frame))
+    valid = _keyed(judged.valid)
     if given.bad.height == 0:
-        return judged.valid, judged.rejects
+        return valid, judged.rejects
     wrong = given.bad.select(judged.rejects.columns)
     rejects = pl.concat([wrong, judged.rejects.join(wrong.select("row"), on="row", how="anti")]).sort("row")
-    return judged.valid.join(wrong.select("row"), on="row", how="anti", maintain_order="left"), rejects
+    return valid.join(wrong.select("row"), on="row", how="anti", maintain_order="left"), rejects
 
 
 def _policy(policy: str) -> float | None:

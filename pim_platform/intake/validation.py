@@ -14,8 +14,10 @@ import polars as pl
 from pandera.errors import SchemaErrors
 
 from pim_platform.catalog.staged import RAW_PREFIX, REJECT_COLUMNS
-from pim_platform.intake.plan import OK_PREFIX, Plan
+from pim_platform.intake.mapping.models import ColumnMapping
+from pim_platform.intake.plan import FAILED_PREFIX, OK_PREFIX, ROUNDED_PREFIX, Output, Plan, is_identifier
 from pim_platform.intake.readers.rows import SHOWN
+from pim_platform.intake.transforming import can_fail, expected
 from pim_platform.intake.values import PROBLEMS
 
 #: Longest SKU in characters: it is part of a B-tree key, whose rows PostgreSQL limits to a third of a page.
@@ -58,6 +60,8 @@ class Validator:
         columns: dict[str, pa.Column] = {}
         for output in plan.outputs:
             first = output.columns[0]
+            for column in output.columns:
+                columns |= self._of_cells(output, column)
             if output.field == "sku":
                 columns["sku"] = pa.Column(pl.String, pa.Check.str_length(max_value=MAX_SKU_LENGTH), nullable=False)
                 self._add("sku", "not_nullable", first.index, "missing_sku", "a SKU", "fill in the SKU of this product")
@@ -117,6 +121,24 @@ class Validator:
         rejects = told.join(frame.select("row", *raw), on="row", how="left", maintain_order="left")
         valid = frame.join(told.select("row"), on="row", how="anti", maintain_order="left").select(staged)
         return Judged(valid, rejects.select(*REJECT_COLUMNS, *raw), reasons)
+
+    def _of_cells(self, output: Output, column: ColumnMapping) -> dict[str, pa.Column]:
+        """Checks of cells before they are values."""
+        columns: dict[str, pa.Column] = {}
+        if can_fail(column):
+            name = f"{FAILED_PREFIX}{column.index}"
+            columns[name] = pa.Column(pl.Boolean, pa.Check.eq(False), nullable=True)
+            fix = "correct the cell, or the column's transform"
+            self._add(name, "equal_to", column.index, "transform_failed", expected(column), fix)
+        if is_identifier(output, column):
+            name = f"{ROUNDED_PREFIX}{column.index}"
+            columns[name] = pa.Column(pl.Boolean, pa.Check.eq(False), nullable=False)
+            self._add(
+                name, "equal_to", column.index, "rounded_identifier", "all digits of the identifier",
+                "format the column as text in the spreadsheet, enter the digits that it has rounded away, and export "
+                "again",
+            )  # fmt: skip
+        return columns
 
     def _add(self, column: str, check: str, index: int, code: str, expected: str, fix: str) -> None:
         self._rules.append(Rule(column, check, index, code, expected, fix))

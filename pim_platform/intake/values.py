@@ -4,12 +4,13 @@
 empty cell; ``ok`` is false where a filled cell is no value of the type. The column's rules (decimal
 sign, separator, currency) are decided once, never per row, so ``1,234`` means the same on every line.
 
-A column whose filled cells are all plain already (:func:`is_plain`) skips the general parser.
+A column whose filled cells are all written in one simple form (:func:`form_of`) skips the general parser.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -52,8 +53,13 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
 
 #: A JSON number as is, without exponent: what most exports hold.
 PLAIN_NUMBER = r"^-?(?:0|[1-9]\d*)(?:\.\d+)?$"
+_PLAIN_COMMA = r"^-?(?:0|[1-9]\d*)(?:,\d+)?$"
 #: White space of every kind, including the no-break, thin and narrow spaces used between thousands.
 _SPACES = r"[\s\u00a0\u2007\u2009\u202f]"
+#: Accountants write what is owed in brackets; SAP writes the minus behind.
+_OWED = r"^\((.*[0-9].*)\)$"
+_OWED_MONEY = r"^([^0-9()]*)\(([^()]*[0-9][^()]*)\)([^0-9()]*)$"
+_MINUS_BEHIND = r"^([^-\u2212]*[0-9])\s*[-\u2212]$"
 _POINT = r"^[-+]?(?:\d+|\d{1,3}(?:,\d{3})+)?(?:\.\d*)?(?:[eE][-+]?\d{1,3})?$"
 _COMMA = r"^[-+]?(?:\d+|\d{1,3}(?:\.\d{3})+)?(?:,\d*)?(?:[eE][-+]?\d{1,3})?$"
 _URL = r"^[hH][tT][tT][pP][sS]?://[^\s/?#]"
@@ -63,19 +69,63 @@ _NOT_SIGN = r"[0-9.,'’\s\u00a0\u2007\u2009\u202f+\-\u2212–—]"
 #: One number with anything but digits around it; Swiss and German shops write a dash for no cents.
 _MONEY = r"^[^0-9]*[0-9][0-9.,'’\s\u00a0\u2007\u2009\u202f]*(?:[.,][-–—]+)?[^0-9\-\u2212]*$"
 _BARE = r"(^[-+\u2212]?[.,][0-9]+|[-+\u2212]?\s*[0-9][0-9.,'’\s\u00a0\u2007\u2009\u202f]*)"
+#: More than one amount in a cell, or one with more beside it than a currency.
+_SEVERAL = r"[|;\n#]|[0-9]\s*,\s*[^0-9\s]|[0-9]\s*,\s+[0-9]|[A-Z]{2}-[A-Z]{3}|[0-9]\s+[A-Za-z]"
+_BETWEEN_PRICES = r"[|;\n]|(?<=[0-9])\s*,\s*(?=[^0-9\s.,\-])|(?<=[A-Za-z€$£])\s*,\s*(?=[0-9])"
+_PACKED = re.compile(
+    r"(?:(?P<country>[A-Z]{2})-)?(?P<before>[^\d\s#+\-]{1,4})?[:=\s]*(?P<amount>-?\d[\d.,'’\u00a0\u202f]*)"
+    r"\s*(?P<behind>[A-Z]{3}|[^\d\s\w#]{1,3})?(?:\s+(?P<group>[\w][\w .-]*?))?(?:#(?P<channel>[\w.-]+))?"
+)
 _AMOUNT = r'"amount"\s*:\s*"?(-?[0-9.]+(?:[eE][-+]?\d+)?)'
 _CURRENCY = r'"currency"\s*:\s*"([A-Za-z]{3})"'
 
 
-def is_plain(cells: pl.Series, kind: FieldType) -> bool:
-    """Whether the general parser can be skipped for these trimmed cells.
+@dataclass(frozen=True)
+class Form:
+    """How every filled cell of a column is written: a number between the same signs, or a list without JSON."""
 
-    True where every filled cell of a number or price column is a JSON number already, or no cell of
-    a list column can be JSON.
+    prefix: str = ""
+    suffix: str = ""
+    comma: bool = False
+    """Whether the decimal sign is a comma."""
+
+
+def form_of(cells: pl.Series, kind: FieldType, rules: Rules) -> Form | None:
+    """The one simple form of these trimmed cells; None where they need the general parser.
+
+    Of numbers and prices without separators of thousands, and of lists none of which can be JSON.
     """
-    if kind in ("number", "price"):
-        return bool(cells.str.contains(PLAIN_NUMBER).fill_null(True).all())
-    return kind == "array" and not bool(cells.str.starts_with("[").any())
+    if kind == "array":
+        return None if bool(cells.str.starts_with("[").any()) else Form()
+    if kind not in ("number", "price"):
+        return None
+    comma = rules.decimal == ","
+    pattern = _PLAIN_COMMA if comma else PLAIN_NUMBER
+    if _all(cells.str.contains(pattern)):
+        return Form(comma=comma)
+    first = next(iter(cells.drop_nulls().head(1)), None)
+    if first is None or kind != "price":
+        return None
+    prefix, suffix = re.match(r"[^0-9.,+\-\u2212(]*", first), re.search(r"[^0-9]*$", first)
+    assert prefix is not None
+    assert suffix is not None
+    form = Form(prefix[0], suffix[0], comma)
+    if _currency_of(form, rules) is None or not _all(
+        cells.str.starts_with(form.prefix) & cells.str.ends_with(form.suffix)
+    ):
+        return None
+    inner = cells.str.strip_prefix(form.prefix).str.strip_suffix(form.suffix)
+    return form if _all(inner.str.contains(pattern)) else None
+
+
+def _all(fits: pl.Series) -> bool:
+    return bool(fits.fill_null(True).all())
+
+
+def _currency_of(form: Form, rules: Rules) -> str | None:
+    """The currency that is written around every number of a form."""
+    sign = re.sub(_NOT_SIGN, "", form.prefix + form.suffix).upper()
+    return words.currency_names(rules.currency).get(sign) if "-" not in form.prefix else None
 
 
 def clean(cell: pl.Expr) -> pl.Expr:
@@ -85,43 +135,52 @@ def clean(cell: pl.Expr) -> pl.Expr:
 
 
 def parse(
-    cell: pl.Expr, kind: FieldType, rules: Rules, *, plain: bool = False, row_currency: pl.Expr | None = None
+    cell: pl.Expr, kind: FieldType, rules: Rules, *, form: Form | None = None, row_currency: pl.Expr | None = None
 ) -> Parsed:
     """Expressions that turn cells into values of ``kind``; see :func:`convert` for the arguments."""
     text = clean(cell)
-    value = convert(text, kind, rules, plain=plain, row_currency=row_currency)
+    value = convert(text, kind, rules, form=form, row_currency=row_currency)
     return Parsed(value, value.is_not_null() | text.is_null())
 
 
 def convert(
-    text: pl.Expr, kind: FieldType, rules: Rules, *, plain: bool = False, row_currency: pl.Expr | None = None
+    text: pl.Expr, kind: FieldType, rules: Rules, *, form: Form | None = None, row_currency: pl.Expr | None = None
 ) -> pl.Expr:
     """The values of cells that are cleaned already (:func:`clean`); null where a cell is no value of ``kind``.
 
-    ``plain``: what :func:`is_plain` found; ``row_currency``: the currency of each row's prices where
+    ``form``: what :func:`form_of` found; ``row_currency``: the currency of each row's prices where
     the file has a column for it (see :func:`row_currencies`), else the column's own is used.
     """
     currency = pl.lit(rules.currency, dtype=pl.String) if row_currency is None else row_currency
     if kind == "string":
         return text
     if kind == "number":
-        return text if plain else number(text, rules)
+        return _formed(text, form) if form else number(text, rules)
     if kind == "boolean":
         return boolean(text)
     if kind == "array":
-        return array(text, rules.separator, json_cells=not plain)
+        return array(text, rules.separator, json_cells=form is None)
     if kind == "url":
         return pl.when(text.str.contains(_URL) & ~text.str.contains(_BLANK)).then(text)
     if kind == "price":
-        return price_json(text, currency) if plain else price(text, rules, currency)
+        if form is None:
+            return price(text, rules, currency)
+        written = _currency_of(form, rules) if form.prefix or form.suffix else None
+        return price_json(_formed(text, form), currency if written is None else pl.lit(written))
     return multi_price(text, rules, currency)
+
+
+def _formed(text: pl.Expr, form: Form) -> pl.Expr:
+    inner = text.str.strip_prefix(form.prefix).str.strip_suffix(form.suffix) if form.prefix or form.suffix else text
+    return inner.str.replace(",", ".", literal=True) if form.comma else inner
 
 
 def number(text: pl.Expr, rules: Rules) -> pl.Expr:
     """The decimal digits as a JSON number, exactly; null where the text is no number in this style."""
     if rules.unit:
-        text = text.str.strip_suffix(rules.unit).str.strip_chars()
-    packed = text.str.replace_all(_SPACES + r"|(?:['’])", "").str.replace("^\u2212", "-")
+        text = text.str.replace(_unit_behind(rules.unit), "")
+    packed = text.str.replace(_OWED, "-$1").str.replace(_MINUS_BEHIND, "-$1")
+    packed = packed.str.replace_all(_SPACES + r"|(?:['’])", "").str.replace("^\u2212", "-")
     if rules.decimal == ",":
         fits = packed.str.contains(_COMMA)
         packed = packed.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
@@ -132,6 +191,13 @@ def number(text: pl.Expr, rules: Rules) -> pl.Expr:
     packed = packed.str.strip_prefix("+").str.replace(r"^(-?)0+(\d)", "$1$2")
     packed = packed.str.replace(r"^(-?)\.", "${1}0.").str.replace(r"\.($|[eE])", "$1")
     return pl.when(fits & text.str.contains(r"\d") & packed.str.contains(r"^-?\d")).then(packed)
+
+
+def _unit_behind(unit: str) -> str:
+    """A pattern for the unit at the end of a cell, however it is spelled."""
+    symbol = words.UNITS.get(unit.casefold())
+    spelled = {unit, *(name for name, known in words.UNITS.items() if symbol is not None and known == symbol)}
+    return r"(?i)\s*(?:" + "|".join(re.escape(name) for name in sorted(spelled, key=len, reverse=True)) + r")\.?$"
 
 
 def boolean(text: pl.Expr) -> pl.Expr:
@@ -188,13 +254,17 @@ def row_currencies(cells: pl.Series, default: str | None) -> pl.Series:
 
 def price(text: pl.Expr, rules: Rules, default: pl.Expr) -> pl.Expr:
     """``{"amount": ..., "currency": ...}`` from an amount with an optional sign or code, or from such JSON."""
+    text = text.map_batches(_bare_amounts, return_dtype=pl.String)
     sign = text.str.replace_all(_NOT_SIGN, "").str.to_uppercase()
     known = words.currency_names(rules.currency)
     code = sign.replace_strict(list(known), list(known.values()), default=None, return_dtype=pl.String)
     currency = pl.when(sign == "").then(default).otherwise(code)
     # The shape is checked over the whole cell, so that no digit is left out unnoticed ("5-10", "12 kr 50").
     bare = pl.when(text.str.contains(_MONEY)).then(text.str.extract(_BARE))
-    written = price_json(number(bare, rules), currency)
+    amount = number(bare, rules)
+    # A minus before the sign ("-€ 5") is not beside the digits.
+    owed = text.str.contains(r"^[^0-9]*[-\u2212][^0-9\-\u2212]+[0-9]") & ~amount.str.starts_with("-")
+    written = price_json(pl.when(owed).then("-" + amount).otherwise(amount), currency)
     amount = text.str.extract(_AMOUNT)
     given_code = text.str.extract(_CURRENCY).str.to_uppercase()
     given_code = (
@@ -204,17 +274,61 @@ def price(text: pl.Expr, rules: Rules, default: pl.Expr) -> pl.Expr:
     return pl.when(text.str.starts_with("{")).then(given).otherwise(written)
 
 
+def _bare_amounts(cells: pl.Series) -> pl.Series:
+    """The cells without what an amount is for, and with a minus in front; most columns need neither."""
+    if cells.str.contains(r"/|[A-Za-z]{2} ?[0-9]* ?[a-z]").any():
+        cells = cells.str.replace(words.PER_UNIT, "")
+    if cells.str.contains(r"[(]|[0-9]\s*[-\u2212]$").any():
+        cells = cells.str.replace(_OWED_MONEY, "-$2$1$3").str.replace(_MINUS_BEHIND, "-$1")
+    return cells
+
+
 def price_json(amount: pl.Expr, currency: pl.Expr) -> pl.Expr:
     """The stored form of a price; null where amount or currency is."""
     return pl.concat_str(pl.lit('{"amount":'), amount, pl.lit(',"currency":"'), currency, pl.lit('"}'))
 
 
 def multi_price(text: pl.Expr, rules: Rules, default: pl.Expr) -> pl.Expr:
-    """A list of prices: JSON as given, or a single price as its only entry."""
+    """A list of prices: JSON as given, a single price as its only entry, or a packed list such as ``EUR 10|USD 12``."""
     given = pl.when(text.str.starts_with("[")).then(text).map_elements(_json_prices, return_dtype=pl.String)
     locale = f',"locale":{json.dumps(rules.locale)}}}]' if rules.locale else "}]"
     single = pl.concat_str(pl.lit("["), price(text, rules, default).str.strip_suffix("}"), pl.lit(locale))
-    return pl.when(text.str.starts_with("[")).then(given).otherwise(single)
+    several = pl.when(single.is_null() & text.str.contains(_SEVERAL)).then(text)
+    packed = several.map_elements(lambda cell: _packed_prices(cell, rules), return_dtype=pl.String)
+    return pl.when(text.str.starts_with("[")).then(given).otherwise(pl.coalesce(single, packed))
+
+
+def _packed_prices(cell: str, rules: Rules) -> str | None:
+    """Prices in one cell, each with its currency; commercetools adds country, customer group and channel."""
+    names = words.currency_names(rules.currency)
+    prices = []
+    for part in re.split(_BETWEEN_PRICES, cell.strip().strip(";|")):
+        match = _PACKED.fullmatch(part.strip())
+        if match is None:
+            return None
+        sign = (match["before"] or match["behind"] or "").strip().replace(".", "").upper()
+        code = names.get(sign)
+        digits = _digits(match["amount"], rules.decimal)
+        if code is None or digits is None or (match["before"] and match["behind"]):
+            return None
+        entry = f'{{"amount":{digits},"currency":"{code}"'
+        # A country without a language is a locale of its own (BCP 47: und).
+        entry += f',"locale":"und-{match["country"]}"' if match["country"] else ""
+        entry += "".join(
+            f',"{name}":{json.dumps(match[name], ensure_ascii=False)}' for name in ("group", "channel") if match[name]
+        )
+        prices.append(entry + "}")
+    return f"[{','.join(prices)}]" if len(prices) > 1 or (prices and "|" not in cell) else None
+
+
+def _digits(amount: str, decimal: str) -> str | None:
+    packed = re.sub(_SPACES + r"|['’]", "", amount)
+    if not re.fullmatch(_COMMA if decimal == "," else _POINT, packed):
+        return None
+    packed = packed.replace("." if decimal == "," else ",", "").replace(",", ".")
+    written = re.sub(r"^(-?)0+(?=\d)", r"\1", packed.removeprefix("+"))
+    written = re.sub(r"^(-?)\.", r"\g<1>0.", written).removesuffix(".")
+    return written if words.JSON_NUMBER.fullmatch(written) else None
 
 
 def _json_prices(cell: str) -> str | None:

@@ -9,15 +9,19 @@ def _split(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-#: yes / no in English, German, French, Spanish, Italian, Portuguese, Dutch, Polish, Czech, Danish,
-#: Swedish, Norwegian, Finnish, Hungarian, Romanian, Turkish, Russian and Japanese, plus signs.
+#: yes / no and true / false as people and spreadsheets write them, in the languages of Europe and in Turkish, Russian,
+#: Ukrainian, Arabic, Hebrew, Hindi, Indonesian, Vietnamese, Thai, Chinese, Japanese and Korean, plus signs.
 TRUE_WORDS = _split(
-    "true t yes y 1 on x ja j wahr oui o vrai si sí s verdadero sì vero sim verdadeiro waar tak prawda ano pravda "
-    "sand kyllä igen igaz da adevărat evet да истина はい 有 ✓ ✔ ○ active aktiv enabled published"
+    "true t yes y 1 on x ja j wahr oui o vrai si sí s verdadero sì vero sim verdadeiro waar tak prawda ano áno pravda "
+    "sand sann sant kyllä tosi igen igaz da adevărat evet doğru да истина так ναι αληθές jah tõene jā taip tiesa "
+    "نعم כן हाँ ya có ใช่ 是 真 예 네 はい 有 あり "
+    "✓ ✔ ☑ ○ ◯ active aktiv actif activo attivo ativo actief enabled enable published"
 )
 FALSE_WORDS = _split(
-    "false f no n 0 off - nein falsch non faux não nao falso nee onwaar nie fałsz ne nepravda nej nei falsk ei nem "
-    "hamis nu hayır нет ложь いいえ 無 ✗ ✘ × inactive inaktiv disabled unpublished"
+    "false f no n 0 off - nein falsch non faux não nao falso nee onwaar nie fałsz ne nepravda nej nei falsk falskt "
+    "usann ei epätosi nem hamis nu fals hayır yanlış нет ложь ні не όχι ψευδές väär nē "
+    "لا לא नहीं tidak không ไม่ใช่ 否 假 偽 아니오 아니요 いいえ 無 なし "
+    "✗ ✘ ☐ × inactive inaktiv inactif inactivo inattivo inativo inactief disabled disable unpublished"
 )
 
 CURRENCY_CODES = _split(
@@ -31,10 +35,15 @@ CURRENCY_CODES = _split(
 
 #: Signs that mean one currency everywhere.
 SIGNS = {
+    "د.إ": "AED", "ر.س": "SAR", "ر.ق": "QAR", "د.ك": "KWD", "﷼": "SAR",
+    "₸": "KZT", "₦": "NGN", "₵": "GHS", "₲": "PYG", "₡": "CRC", "₮": "MNT", "₾": "GEL", "₼": "AZN", "៛": "KHR",
+    "₭": "LAK", "৳": "BDT", "RM": "MYR", "RP": "IDR", "RP.": "IDR", "S/": "PEN", "S/.": "PEN", "B/.": "PAB",
+    "DHS": "AED", "DHS.": "AED", "KSH": "KES", "ДИН": "RSD", "ДИН.": "RSD", "RSD.": "RSD", "ГРН": "UAH",
+    "ГРН.": "UAH", "Р.": "RUB", "TL": "TRY", "KČ.": "CZK", "KN": "HRK", "EUROS": "EUR", "USD$": "USD",
     "€": "EUR", "£": "GBP", "₹": "INR", "₽": "RUB", "₩": "KRW", "₺": "TRY", "₴": "UAH", "₪": "ILS", "₫": "VND",
     "₱": "PHP", "฿": "THB", "ZŁ": "PLN", "KČ": "CZK", "FT": "HUF", "LEI": "RON", "ЛВ": "BGN", "FR.": "CHF",
     "SFR.": "CHF",
-    "SR": "SAR", "RS.": "INR", "R$": "BRL", "US$": "USD", "A$": "AUD", "AU$": "AUD", "C$": "CAD", "CA$": "CAD",
+    "SR": "SAR", "R$": "BRL", "US$": "USD", "A$": "AUD", "AU$": "AUD", "C$": "CAD", "CA$": "CAD",
     "NZ$": "NZD", "HK$": "HKD", "S$": "SGD", "MX$": "MXN", "NT$": "TWD", "円": "JPY", "元": "CNY", "РУБ": "RUB",
     "РУБ.": "RUB", "EURO": "EUR",
 }  # fmt: skip
@@ -43,6 +52,12 @@ SHARED_SIGNS: dict[str, tuple[str | None, frozenset[str]]] = {
     "$": ("USD", frozenset(_split("USD CAD AUD NZD HKD SGD MXN TWD ARS CLP COP UYU DOP BSD BBD JMD TTD"))),
     "¥": ("JPY", frozenset({"JPY", "CNY"})),
     "￥": ("JPY", frozenset({"JPY", "CNY"})),
+    "RS": ("INR", frozenset(_split("INR PKR LKR NPR MUR SCR"))),
+    "RS.": ("INR", frozenset(_split("INR PKR LKR NPR MUR SCR"))),
+    "₨": ("INR", frozenset(_split("INR PKR LKR NPR MUR SCR"))),
+    "R": (None, frozenset({"ZAR"})),
+    "KM": (None, frozenset({"BAM"})),
+    "QR": (None, frozenset({"QAR"})),
     "KR": (None, frozenset({"SEK", "NOK", "DKK", "ISK"})),
     "KR.": (None, frozenset({"SEK", "NOK", "DKK", "ISK"})),
 }
@@ -82,6 +97,10 @@ CURRENCY_PATTERN = (
 )  # fmt: skip
 #: BCP 47 as far as catalogues use it, also with an underscore.
 LOCALE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
+_COUNTED = ("piece", "pieces", "pièce", "unit", "pair", "pack")
+_MEASURES = "|".join(re.escape(unit) for unit in sorted([*UNITS, *_COUNTED], key=len, reverse=True))
+#: What an amount is for: "12.50 €/kg", "3 EUR per piece", "5 €/100 g".
+PER_UNIT = rf"(?i)\s*(?:/|\b(?:per|pro|je|par|al|por|za)\b)\s*[0-9]*\s*(?:{_MEASURES})\.?\s*$"
 JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
 
@@ -94,4 +113,8 @@ def currency_codes(column_currency: str | None) -> dict[str, str | None]:
 def currency_names(column_currency: str | None) -> dict[str, str | None]:
     """Upper-case sign without points, or ISO 4217 code, -> code: what is left of a price without its number."""
     signs = {sign.replace(".", ""): code for sign, code in currency_codes(column_currency).items()}
-    return {**{code: code for code in CURRENCY_CODES}, **signs}
+    # "$ 5 USD" says it twice; a sign that several countries share is told by the code beside it.
+    families = {sign: frozenset({code}) for sign, code in SIGNS.items() if not sign.isalpha()}
+    families |= {sign: few for sign, (_, few) in SHARED_SIGNS.items()}
+    both = {pair: code for sign, few in families.items() for code in few for pair in (f"{sign}{code}", f"{code}{sign}")}
+    return {**{code: code for code in CURRENCY_CODES}, **both, **signs}

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pim_platform.catalog.schema import PRODUCT_COLUMNS, FieldType, ProductSchema, SchemaField
 from pim_platform.errors import InvalidMapping
 from pim_platform.intake.mapping.grouping import Grouping
+from pim_platform.intake.mapping.transforms import Transform, problem_of
 
 #: Core meanings a column can have besides "attribute" (a field of the tenant's own) and "ignore".
 CANONICAL_TARGETS: tuple[str, ...] = (
@@ -61,6 +62,7 @@ class ColumnMapping(BaseModel):
     decimal: Literal[".", ","] | None = Field(None, description="Decimal sign of this column's numbers.")
     component: str | None = Field(None, description="length, width, height or depth of dimensions.")
     option: int | None = Field(None, description="Number of the option for option_name and option_value.")
+    transform: tuple[Transform, ...] = Field((), description="Steps applied to its cells before they are parsed.")
     on_empty: Literal["keep", "clear"] = Field("keep", description="What an empty cell does to a stored value (D3).")
 
     @property
@@ -106,7 +108,11 @@ class Mapping(BaseModel):
     def digest(self, salt: str = "") -> str:
         """Hex SHA-256 of everything that changes the imported values (not of confidence or reasons)."""
         told = {"source", "target", "confidence", "auto", "reason", "tier"}
-        parts = [column.model_dump_json(exclude=told) for column in self.active_columns]
+        # A column without transform has the digest it had before there were any.
+        parts = [
+            column.model_dump_json(exclude=told if column.transform else told | {"transform"})
+            for column in self.active_columns
+        ]
         parts += [grouping.model_dump_json(exclude={"reason"}) for grouping in self.groupings]
         return hashlib.sha256("\n".join([salt, *parts]).encode()).hexdigest()
 
@@ -127,11 +133,11 @@ def validate(
     """Check that ``mapping`` can be applied to a file with ``headers`` under ``schema`` + ``proposed`` fields.
 
     Raises :class:`InvalidMapping` with code ``unknown_column``, ``unknown_field``, ``unknown_target``,
-    ``duplicate_field`` or ``no_sku_column``; the message names columns and the fix.
+    ``duplicate_field``, ``invalid_transform`` or ``no_sku_column``; the message names columns and the fix.
     """
-    fields = {field.name: field.type for field in (*proposed, *schema.fields)}
-    types: dict[str, FieldType] = {**fields, **PRODUCT_COLUMN_TYPES}
-    writers: dict[str, list[str]] = {}
+    fields = {field.name: field for field in (*proposed, *schema.fields)}
+    types: dict[str, FieldType] = {**{name: field.type for name, field in fields.items()}, **PRODUCT_COLUMN_TYPES}
+    writers: dict[str, list[ColumnMapping]] = {}
     seen: set[int] = set()
     for column in mapping.columns:
         if column.index >= len(headers) or column.index in seen:
@@ -154,21 +160,40 @@ def validate(
                 fix=f"Create the field first, or use one of: {', '.join(sorted(types))}.",
                 code="unknown_field", column=column.source, value=column.field,
             )  # fmt: skip
-        writers.setdefault(str(column.field), []).append(column.source)
-    for field, sources in writers.items():
-        if len(sources) > 1 and types[field] not in MULTI_VALUED_TYPES:
-            raise InvalidMapping(
-                f"Columns {' and '.join(repr(s) for s in sources)} are both mapped to {field!r}, "
-                f"a {types[field]} field that holds one value.",
-                fix="Map one of them to another field, ignore it, or make the field an array.",
-                code="duplicate_field", column=sources[1], value=field,
-            )  # fmt: skip
+        _validate_transform(column, len(headers))
+        writers.setdefault(str(column.field), []).append(column)
+    for name, columns in writers.items():
+        known = fields.get(name)
+        localizable = known is not None and known.localizable
+        if len(columns) == 1 or (types[name] in MULTI_VALUED_TYPES and not localizable):
+            continue
+        locales = [(column.locale or schema.default_locale).replace("_", "-").casefold() for column in columns]
+        if localizable and len(set(locales)) == len(locales):
+            continue
+        told = " and ".join(repr(column.source) for column in columns)
+        holds = "one value per locale" if localizable else "one value"
+        raise InvalidMapping(
+            f"Columns {told} are both mapped to {name!r}, a {types[name]} field that holds {holds}.",
+            fix="Map one of them to another field, ignore it, or make the field an array; a localizable field takes "
+            "one column for each locale.",
+            code="duplicate_field", column=columns[1].source, value=name,
+        )  # fmt: skip
     _validate_groupings(mapping, len(headers), types)
     if "sku" not in writers:
         raise InvalidMapping(
             f"No column is mapped to 'sku'. The file's columns are: {', '.join(repr(h) for h in headers)}.",
             fix="Map the column that identifies a product to 'sku'.", code="no_sku_column", expected="sku",
         )  # fmt: skip
+
+
+def _validate_transform(column: ColumnMapping, width: int) -> None:
+    for number, step in enumerate(column.transform, 1):
+        problem = problem_of(step, width)
+        if problem is not None:
+            raise InvalidMapping(
+                f"Column {column.source!r}: step {number} of its transform ({step.op}) {problem[0]}.",
+                fix=problem[1], code="invalid_transform", column=column.source,
+            )  # fmt: skip
 
 
 def _validate_groupings(mapping: Mapping, width: int, types: AbstractMapping[str, FieldType]) -> None:

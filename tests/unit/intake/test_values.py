@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from pim_platform.catalog.schema import FieldType
 from pim_platform.intake.profile import gtin_is_valid
-from pim_platform.intake.values import Rules, is_plain, parse, row_currencies
+from pim_platform.intake.values import Rules, form_of, parse, row_currencies
 
 
 def values(kind: FieldType, cells: list[str | None], **rules: object) -> list[object]:
     """Value per cell; "BAD" where a filled cell is no value."""
     frame = pl.DataFrame({"c": cells}, schema={"c": pl.String})
-    parsed = parse(pl.col("c"), kind, Rules(**rules), plain=is_plain(frame["c"], kind))  # type: ignore[arg-type]
+    known = Rules(**rules)  # type: ignore[arg-type]
+    parsed = parse(pl.col("c"), kind, known, form=form_of(frame["c"], kind, known))
     rows = frame.select(value=parsed.value, ok=parsed.ok).rows()
     return [value if ok else "BAD" for value, ok in rows]
 

@@ -1,0 +1,51 @@
+"""What spreadsheets do to cells on their way: undone where that is certain, told apart where it is not.
+
+Every repair is counted by kind, so that an import can say what it changed: ``text_marker_removed`` (Excel's
+apostrophe or ``="..."`` before digits that are text), ``composed_characters`` (Unicode NFC),
+``invisible_characters_removed`` (zero-width characters within identifiers). Digits that a spreadsheet has
+rounded away (``1,76701E+15``) cannot be brought back: :func:`is_rounded` finds them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import polars as pl
+
+#: Targets and fields whose values are identifiers: digits, not quantities.
+IDENTIFIERS = frozenset({"sku", "gtin", "mpn", "variant_group", "parent_sku"})
+
+#: Excel keeps 15 digits (IEEE 754 double) and shows long numbers as one digit, decimals and a two-digit exponent.
+_ROUNDED = r"^[0-9](?:[.,][0-9]+)?E\+[0-9]{2}$"
+#: An apostrophe before digits marks text in a spreadsheet; before letters it may belong to the text ('90s, 't).
+_MARKED = r"^'([0-9][0-9 ./,\-]*)$"
+_FORMULA = r'^="([^"]*)"$'
+_INVISIBLE = r"[\u200b\u200c\u200d\u2060\ufeff\u00ad]"
+
+
+def repair(cells: pl.Series, *, identifier: bool, text: bool, notices: Counter[str]) -> pl.Series:
+    """The trimmed cells with certain damage undone, each change counted in ``notices``.
+
+    ``identifier``: the column holds identifiers; ``text``: its values are stored as text.
+    """
+    for sign, pattern in (("'", _MARKED), ('="', _FORMULA)):
+        if cells.str.starts_with(sign).any():
+            cells = _replaced(cells, cells.str.replace(pattern, "$1"), "text_marker_removed", notices)
+    if (text or identifier) and cells.str.len_bytes().sum() != cells.str.len_chars().sum():
+        cells = _replaced(cells, cells.str.normalize("NFC"), "composed_characters", notices)
+        if identifier:
+            clean = cells.str.replace_all(_INVISIBLE, "")
+            cells = _replaced(cells, clean, "invisible_characters_removed", notices)
+    return cells
+
+
+def is_rounded(cells: pl.Series) -> pl.Series:
+    """Which cells are numbers whose last digits a spreadsheet has dropped; null counts as none."""
+    return cells.str.contains(_ROUNDED).fill_null(False)
+
+
+def _replaced(before: pl.Series, after: pl.Series, kind: str, notices: Counter[str]) -> pl.Series:
+    changed = int((before != after).sum())
+    if changed:
+        notices[kind] += changed
+    return after
