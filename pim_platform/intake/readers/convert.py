@@ -199,6 +199,15 @@ def _asked(reader: Any) -> tuple[str, ...]:
     return tuple(reader.detect.__kwdefaults__ or ())
 
 
+class _WithoutPandas:
+    """pyarrow asks pandas about the lists it is given, and importing pandas takes longer than reading most files."""
+
+    @staticmethod
+    def find_spec(name: str, *_: Any) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name=name)
+
+
 def _end_with_parent() -> None:
     with suppress(OSError):
         sys.stdin.buffer.read()
@@ -206,6 +215,7 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
+    sys.meta_path.insert(0, _WithoutPandas())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _status = _child(Path(sys.argv[1]))
     sys.stderr.flush()

@@ -93,7 +93,7 @@ def _styles(archive: zipfile.ZipFile) -> dict[bytes, Shown]:
 def _elements(archive: zipfile.ZipFile, part: str, tag: str) -> Iterator[etree._Element]:
     with archive.open(part) as stream:
         root = etree.parse(stream, etree.XMLParser(**_SAFE)).getroot()
-    return root.iter(f"{{*}}{tag}")
+    return iter(list(root.iter(f"{{*}}{tag}")))
 
 
 def _scan(archive: zipfile.ZipFile, part: str, styles: dict[bytes, Shown], found: SpecialCells) -> None:

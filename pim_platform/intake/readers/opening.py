@@ -163,12 +163,12 @@ def _as_it_lies(dialect: Dialect) -> Dialect:
 
 
 def _read_back(folder: Path, index: int, width: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    rows = pl.read_parquet(folder / ROWS_FILE.format(index), memory_map=False)
+    rows = pl.read_ipc(folder / ROWS_FILE.format(index))
     frame = rows.select("row", *_raw_columns(rows, width))
     path = folder / BAD_FILE.format(index)
     if not path.exists():
         return frame, empty_bad_frame(width)
-    bad = pl.read_parquet(path, memory_map=False)
+    bad = pl.read_ipc(path)
     told = {name: pl.col(name) for name in TOLD}
     return frame, bad.select(
         "row", pl.lit(None, dtype=pl.String).alias("column"), *told.values(), *_raw_columns(bad, width)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pim_platform.errors import UnreadableFile
@@ -72,7 +73,7 @@ def _texts(column: pa.Array) -> list[Any]:
     if pa.types.is_nested(column.type):
         return list(column.to_pylist(maps_as_pydicts="lossy"))
     if any(kind(column.type) for kind in _AS_THEY_ARE):
-        return list(column.cast(pa.string()).to_pylist())
+        return list(pc.fill_null(column.cast(pa.string()), "").to_pylist())
     if pa.types.is_float32(column.type) or pa.types.is_float16(column.type):
         # A number of 24 bits in the fewest digits that tell it apart, not those of its widened form.
         return [plain_text(None if value is None else float(value)) for value in column.cast(pa.string()).to_pylist()]

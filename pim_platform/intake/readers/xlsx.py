@@ -41,7 +41,7 @@ def detect(path: Path, name: str, *, sheet: str | None = None) -> Dialect:
     ``header_only``.
     """
     book = _opened(path, name)
-    looks = [_look(book, meta) for meta in _worksheets(book, name, sheet)]
+    looks = [_look(_sheet(path, name, meta.name), meta) for meta in _worksheets(book, name, sheet)]
     filled = [look for look in looks if look.rows]
     if not filled:
         where = f"Sheet {sheet!r} of {name}" if sheet else name
@@ -75,7 +75,7 @@ def convert(path: Path, dialect: Dialect, out: CellsWriter) -> None:
     """
     book = _opened(path, out.name)
     meta = _worksheets(book, out.name, dialect.sheet)[0]
-    sheet = book.get_sheet_by_name(meta.name)
+    sheet = _sheet(path, out.name, meta.name)
     special = special_cells(path, meta.name)
     start = sheet.start[1] if sheet.start else 0
     rows = _rows(sheet, special.formats, special.errors, start)
@@ -117,6 +117,15 @@ def _opened(path: Path, name: str) -> Any:
         raise not_a_workbook(name, f"{error}") from error
 
 
+@lru_cache(maxsize=1)
+def _sheet(path: Path, name: str, sheet: str) -> Any:
+    """A sheet's cells, the last one asked for kept: most workbooks have but one."""
+    try:
+        return _opened(path, name).get_sheet_by_name(sheet)
+    except calamine.CalamineError as error:
+        raise not_a_workbook(name, f"its sheet {sheet!r} is damaged ({error})") from error
+
+
 def _worksheets(book: Any, name: str, wanted: str | None) -> list[Any]:
     """Metadata of the wanted sheet, or of all that hold cells."""
     sheets = [meta for meta in book.sheets_metadata if meta.typ == calamine.SheetTypeEnum.WorkSheet]
@@ -135,9 +144,8 @@ def _worksheets(book: Any, name: str, wanted: str | None) -> list[Any]:
     return found[:1]
 
 
-def _look(book: Any, meta: Any) -> Look:
+def _look(sheet: Any, meta: Any) -> Look:
     """The first rows of a sheet and where its header is among them."""
-    sheet = book.get_sheet_by_name(meta.name)
     rows: list[Row] = []
     for row, cells in _rows(sheet, {}, {}, 0):
         rows.append((row, cells))
