@@ -5,6 +5,7 @@ Counts come from the whole sample, patterns from up to ``EXAMINED`` distinct val
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -60,6 +61,7 @@ class ColumnProfile(BaseModel):
     decimal: Literal[".", ","] | None = None
     separator: str | None = None
     text_share: float = Field(0.0, description="Cells with white space and letters.")
+    listed: bool = Field(False, description="Some cells are JSON arrays; the other facts are of their entries.")
 
 
 def profile_columns(
@@ -78,7 +80,12 @@ def profile_columns(
         step = max(1, distinct.len() // EXAMINED)
         values = distinct.gather_every(step).head(EXAMINED).to_list()
         lengths = cells.str.len_chars()
-        facts = _facts(values, decimal)
+        entries, several = _entries(values)
+        facts = _facts(entries or values, decimal)
+        if entries:
+            facts |= {"listed": True, "separator": None}
+            if several or header.endswith("[]"):
+                facts["type"] = "array"
         profiles.append(
             ColumnProfile(
                 index=index,
@@ -94,6 +101,38 @@ def profile_columns(
             )
         )
     return profiles
+
+
+def _entries(values: list[str]) -> tuple[list[str], bool]:
+    """The entries of cells that are JSON arrays of texts, and whether one of them holds different ones.
+
+    Entries of cells that are no arrays count as well; without any array the list is empty.
+    """
+    entries: dict[str, None] = {}
+    found = several = False
+    for value in values:
+        texts = list_of_texts(value) if value.startswith("[") and value.endswith("]") else None
+        found = found or texts is not None
+        filled = (
+            dict.fromkeys(text.strip() for text in texts or () if text.strip()) if texts is not None else {value: None}
+        )
+        several = several or len(filled) > 1
+        if len(entries) < EXAMINED:
+            entries |= filled
+    return (list(entries), several) if found else ([], False)
+
+
+def list_of_texts(cell: str) -> list[str] | None:
+    """The entries of a JSON array of texts; None for any other cell.
+
+    >>> list_of_texts('["a","b"]'), list_of_texts("[1]"), list_of_texts("[a]")
+    (['a', 'b'], None, None)
+    """
+    try:
+        found = json.loads(cell)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, list) and all(isinstance(entry, str) for entry in found) else None
 
 
 def gtin_is_valid(digits: str) -> bool:
