@@ -98,6 +98,7 @@ class ImportOut(BaseModel):
     undone_by_job_id: UUID | None
     ledger: Ledger | None
     reject_reasons: dict[str, int]
+    repairs: dict[str, int] = Field(description="Cells that were repaired, by kind, such as `text_marker_removed`.")
     progress: dict[str, Any] = Field(description="Stage, rows, total, rows_per_second, eta_seconds while it runs.")
     schema_version: int | None
     created_at: datetime

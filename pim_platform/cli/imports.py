@@ -318,6 +318,8 @@ def report(job: ImportJob, rejects: Path | None, *, as_json: bool) -> None:
         click.echo(f"  {name:<11}{count:>12,}")
     for code, count in sorted((job.reject_reasons or {}).items(), key=lambda item: -item[1]):
         click.echo(f"    {count:>10,} x {code}")
+    for kind, count in (job.repairs or {}).items():
+        click.echo(f"    {count:>10,} cells repaired: {kind}")
     if rejects:
         click.echo(f"rejects: {rejects}")
     if job.state == "staged":

@@ -81,6 +81,7 @@ def job_json(session: Session, job: ImportJob) -> dict[str, Any]:
         "undone_by_job_id": str(job.undone_by_job_id) if job.undone_by_job_id else None,
         "ledger": job.ledger(),
         "reject_reasons": job.reject_reasons,
+        "repairs": job.repairs,
         "progress": job.progress,
         "schema_version": job.schema_version,
         "created_at": _iso(job.created_at),

@@ -26,7 +26,8 @@ class Manifest:
 
     ``rejects`` and ``reasons`` are of the whole job: where the attempt brought corrected records, they hold what is
     still rejected, ``replaced`` counts the earlier rejects that it stands for, and ``row_column`` is the source column
-    that holds a record's number in the job's file. ``folded`` holds merged records.
+    that holds a record's number in the job's file. ``folded`` holds merged records, ``repairs`` counts
+    repaired cells by kind.
     """
 
     read: int
@@ -41,6 +42,7 @@ class Manifest:
     replaced: int = 0
     row_column: int | None = None
     folded: list[str] = field(default_factory=list)
+    repairs: dict[str, int] = field(default_factory=dict)
 
     @property
     def keys(self) -> list[str]:

@@ -173,6 +173,7 @@ class ImportJob(Base):
     rows_merged: Mapped[int | None] = mapped_column(BigInteger)
     rows_removed: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     reject_reasons: Mapped[dict[str, int]] = mapped_column(JSONB, server_default=text("'{}'"))
+    repairs: Mapped[dict[str, int]] = mapped_column(JSONB, server_default=text("'{}'"))
     progress: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
     task: Mapped[str] = mapped_column(Text, server_default="import")
     first_attempt: Mapped[int] = mapped_column(server_default=text("1"))
@@ -267,6 +268,7 @@ class ImportAttempt(Base):
     rows_merged: Mapped[int] = mapped_column(BigInteger)
     rows_replaced: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     reject_reasons: Mapped[dict[str, int]] = mapped_column(JSONB, server_default=text("'{}'"))
+    repairs: Mapped[dict[str, int]] = mapped_column(JSONB, server_default=text("'{}'"))
     commit_seq: Mapped[int | None] = mapped_column(BigInteger)
     merged_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("clock_timestamp()"))
 

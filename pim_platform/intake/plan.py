@@ -64,15 +64,15 @@ class Plan:
         """Header by column index, of the mapped columns."""
         return {column.index: column.source for output in self.outputs for column in output.columns}
 
-    def apply(self, frame: pl.DataFrame, notices: Counter[str] | None = None) -> pl.DataFrame:
+    def apply(self, frame: pl.DataFrame, repairs: Counter[str] | None = None) -> pl.DataFrame:
         """``row``, the staged values, one ``ok.<n>`` per mapped column, and the cells; no row is left out.
 
-        What is repaired is counted in ``notices`` by its kind (see :mod:`pim_platform.intake.repairs`).
+        What is repaired is counted in ``repairs`` by its kind (see :mod:`pim_platform.intake.repairs`).
         """
         columns = [(output, column) for output in self.outputs for column in output.columns]
         # Step by step, so that no expression is computed twice: trimmed texts, values, verdicts.
         texts = frame.with_columns([clean(pl.col(f"{RAW_PREFIX}{c.index}")).alias(f"t.{c.index}") for _, c in columns])
-        texts = self._mended(texts, Counter() if notices is None else notices)
+        texts = self._mended(texts, Counter() if repairs is None else repairs)
         money: dict[str | None, pl.Series] = {}
         values: list[pl.Expr] = []
         verdicts: list[pl.Expr] = []
@@ -95,7 +95,7 @@ class Plan:
         combined = combined.with_columns(sku_key_expr(pl.col("sku")).alias("sku_key"))
         return combined.with_columns(self._hash()).drop(pl.selectors.starts_with("v.", "t."))
 
-    def _mended(self, texts: pl.DataFrame, notices: Counter[str]) -> pl.DataFrame:
+    def _mended(self, texts: pl.DataFrame, repairs: Counter[str]) -> pl.DataFrame:
         """The trimmed texts with damage undone and transforms applied, and where either could not be."""
         mended: list[pl.Series] = []
         changed: list[pl.Expr] = []
@@ -106,7 +106,7 @@ class Plan:
                 cells = texts[name]
                 if output.type in _MARKED_TYPES:
                     text = output.type == "string"
-                    fixed = repair(cells, identifier=identifier, text=text, notices=notices)
+                    fixed = repair(cells, identifier=identifier, text=text, repairs=repairs)
                     if fixed is not cells:
                         mended.append(fixed.alias(name))
                         cells = fixed

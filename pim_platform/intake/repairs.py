@@ -23,19 +23,19 @@ _FORMULA = r'^="([^"]*)"$'
 _INVISIBLE = r"[\u200b\u200c\u200d\u2060\ufeff\u00ad]"
 
 
-def repair(cells: pl.Series, *, identifier: bool, text: bool, notices: Counter[str]) -> pl.Series:
-    """The trimmed cells with certain damage undone, each change counted in ``notices``.
+def repair(cells: pl.Series, *, identifier: bool, text: bool, repairs: Counter[str]) -> pl.Series:
+    """The trimmed cells with certain damage undone, each change counted in ``repairs``.
 
     ``identifier``: the column holds identifiers; ``text``: its values are stored as text.
     """
     for sign, pattern in (("'", _MARKED), ('="', _FORMULA)):
         if cells.str.starts_with(sign).any():
-            cells = _replaced(cells, cells.str.replace(pattern, "$1"), "text_marker_removed", notices)
+            cells = _replaced(cells, cells.str.replace(pattern, "$1"), "text_marker_removed", repairs)
     if (text or identifier) and cells.str.len_bytes().sum() != cells.str.len_chars().sum():
-        cells = _replaced(cells, cells.str.normalize("NFC"), "composed_characters", notices)
+        cells = _replaced(cells, cells.str.normalize("NFC"), "composed_characters", repairs)
         if identifier:
             clean = cells.str.replace_all(_INVISIBLE, "")
-            cells = _replaced(cells, clean, "invisible_characters_removed", notices)
+            cells = _replaced(cells, clean, "invisible_characters_removed", repairs)
     return cells
 
 
@@ -44,8 +44,8 @@ def is_rounded(cells: pl.Series) -> pl.Series:
     return cells.str.contains(_ROUNDED).fill_null(False)
 
 
-def _replaced(before: pl.Series, after: pl.Series, kind: str, notices: Counter[str]) -> pl.Series:
+def _replaced(before: pl.Series, after: pl.Series, kind: str, repairs: Counter[str]) -> pl.Series:
     changed = int((before != after).sum())
     if changed:
-        notices[kind] += changed
+        repairs[kind] += changed
     return after

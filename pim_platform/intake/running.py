@@ -164,6 +164,7 @@ def stage_job(workspace: Workspace, job: ImportJob, lease: Lease) -> Manifest:
         replaced=replaced,
         row_column=given.row_column,
         folded=[folder + part.name for part in result.merged_rows],
+        repairs=result.repairs,
     )
     write_manifest(workspace, job, manifest)
     return manifest
@@ -279,6 +280,10 @@ def _reject_nameless(
     return manifest
 
 
+def _summed(before: dict[str, int], more: dict[str, int]) -> dict[str, int]:
+    return {kind: before.get(kind, 0) + more.get(kind, 0) for kind in {**before, **more}}
+
+
 def _write_ledger(
     session: Session,
     job: ImportJob,
@@ -316,6 +321,7 @@ def _write_ledger(
         gone = manifest.replaced if name in ("read", "rejected") else 0
         setattr(row, f"rows_{name}", before.get(name, 0) - gone + count)
     row.row_count, row.reject_reasons = row.rows_read, manifest.reasons
+    row.repairs = _summed(row.repairs, manifest.repairs) if job.task == "rework" else manifest.repairs
     row.staged_attempt = job.attempt
     row.reason_code, row.reason = None, None
     if job.task != "rework":
@@ -349,6 +355,7 @@ def _attempt_row(row: ImportJob, own: dict[str, int], manifest: Manifest, done: 
         actor=given.get("actor", row.actor),
         rows_replaced=manifest.replaced,
         reject_reasons=manifest.reasons,
+        repairs=manifest.repairs,
         commit_seq=done.commit_seq,
         **{f"rows_{name}": count for name, count in own.items()},
     )

@@ -67,7 +67,7 @@ class StageResult:
     """How often each error code came up, the commonest first; a row may have several."""
     sample_rejects: list[dict[str, Any]] = field(default_factory=list)
     """The first rejects: row, column, value, error_code, error, suggestion."""
-    notices: dict[str, int] = field(default_factory=dict)
+    repairs: dict[str, int] = field(default_factory=dict)
     """Cells that were repaired, by kind (see :mod:`pim_platform.intake.repairs`)."""
 
 
@@ -98,7 +98,7 @@ def stage(
     out_dir.mkdir(parents=True, exist_ok=True)
     read = valid = rejected = merged = bytes_read = 0
     reasons: Counter[str] = Counter()
-    notices: Counter[str] = Counter()
+    repairs: Counter[str] = Counter()
     sample: list[dict[str, Any]] = []
     writers = [StagedWriter(out_dir, stem) for stem in ("staged", "rejects", "merged")]
     with ExitStack() as stack:
@@ -114,7 +114,7 @@ def stage(
         validator = Validator(plan)
         good, bad, folded = (stack.enter_context(writer) for writer in writers)
         for part in _parts(folding, batches(), out_dir, batch_rows):
-            judged = validator.judge(plan.apply(part.frame, notices))
+            judged = validator.judge(plan.apply(part.frame, repairs))
             rejects = judged.rejects
             if folding is not None:
                 rejects = rejects.select(*REJECT_COLUMNS, *(f"{RAW_PREFIX}{index}" for index in range(len(headers))))
@@ -141,7 +141,7 @@ def stage(
         raise _stopped(name, sample, "too_many_rejects", why)
     return StageResult(
         read, valid, rejected, merged, bytes_read, good.paths, bad.paths, folded.paths, dict(reasons.most_common()),
-        sample, dict(notices.most_common()),
+        sample, dict(repairs.most_common()),
     )  # fmt: skip
 
 

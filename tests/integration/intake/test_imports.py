@@ -505,3 +505,11 @@ def test_the_proposal_of_a_job_waits_for_its_confirmation(workspace: Workspace, 
     with tenant_session(workspace.app, tenant.id) as session:
         assert get_job(session, job_id).state == "confirmed"
     assert run_job(workspace, tenant.id, job_id).state == "done"
+
+
+def test_what_was_repaired_is_counted_beside_the_ledger(workspace: Workspace, make_tenant: MakeTenant) -> None:
+    tenant = make_tenant()
+    data = b"SKU,Name\n'0815,Lamp\n'0816,Mug\n0817,Cup\n"
+    job = import_bytes(workspace, tenant.id, data)
+    assert job.repairs == {"text_marker_removed": 2}
+    assert sorted(products(workspace, tenant.id)) == ["0815", "0816", "0817"]

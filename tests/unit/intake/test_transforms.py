@@ -160,7 +160,7 @@ def test_marks_of_spreadsheets_are_taken_off_and_counted(tmp_path: Path) -> None
     assert values(result, "sku") == ["030955", "0012", "A"]
     assert values(result, "f.weight") == ["12", "3", "4"]
     assert values(result, "f.brand") == ["'90s lamp", "Café", "'t Hof"]
-    assert result.notices == {"text_marker_removed": 3, "composed_characters": 1, "invisible_characters_removed": 1}
+    assert result.repairs == {"text_marker_removed": 3, "composed_characters": 1, "invisible_characters_removed": 1}
 
 
 def test_identifiers_that_a_spreadsheet_rounded_are_rejected_with_the_fix(tmp_path: Path) -> None:
