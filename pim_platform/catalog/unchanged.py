@@ -24,6 +24,9 @@ Rows = npt.NDArray[np.int64]
 
 _KEYS = ["row", "sku_key", "row_hash"]
 
+#: From so many keys on, hashing both sides beats looking each one up.
+_MANY = 1_000
+
 
 def find_unchanged(
     connection: psycopg.Connection[Any], tenant_id: UUID, source_id: UUID | None, staged: Sequence[Path]
@@ -44,6 +47,7 @@ def find_unchanged(
     connection.execute(
         'CREATE TEMP TABLE incoming_keys ("row" bigint, sku_key text COLLATE "C", row_hash bigint) ON COMMIT DROP'
     )
+    loaded = 0
     with connection.cursor() as cursor, cursor.copy("COPY incoming_keys FROM STDIN (FORMAT csv)") as writer:
         for path in staged:
             frame = pl.from_arrow(pq.read_table(path, columns=_KEYS))
@@ -51,7 +55,11 @@ def find_unchanged(
             buffer = io.BytesIO()
             frame.select(_KEYS).write_csv(buffer, include_header=False, null_value="")
             writer.write(buffer.getbuffer())
+            loaded += frame.height
     connection.execute("ANALYZE incoming_keys (sku_key)")
+    # A catalogue that is some seconds old has no statistics: its planner expects some forty products, and joins twenty
+    # thousand by comparing each with each, which took half a minute.
+    connection.execute("SELECT set_config('enable_nestloop', %s, true)", ("off" if loaded >= _MANY else "on",))
     found = connection.execute(
         sql.SQL(
             """
@@ -63,6 +71,7 @@ def find_unchanged(
             """
         ).format(**scope)
     ).fetchone()
+    connection.execute("SELECT set_config('enable_nestloop', 'on', true)")
     connection.execute("DROP TABLE incoming_keys")
     if found is None or found[0] is None:
         return none
