@@ -41,7 +41,7 @@ IMAGE: dict[str, str] = {
     "created_at": "timestamptz",
 }
 
-_COLUMNS = frozenset({"name", "active", "kind", "variant_group"})
+_COLUMNS = frozenset({"name", "active", "kind", "variant_group", "parent_id"})
 
 
 @dataclass(frozen=True)

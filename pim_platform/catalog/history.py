@@ -21,7 +21,7 @@ from pim_platform.errors import InvalidRequest, NotFound
 #: Entries a page may hold.
 MAXIMUM_PAGE = 1000
 
-_SHOWN = ("name", "active", "kind", "variant_group")
+_SHOWN = ("name", "active", "kind", "variant_group", "parent_id")
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,16 @@ from pim_platform.catalog.unchanged import Rows, without
 TABLE = sql.Identifier("incoming")
 
 #: Columns of a product that a staged file may carry beside ``sku``.
-COLUMNS: dict[str, str] = {"name": "text", "active": "boolean", "kind": "text", "variant_group": "text"}
+COLUMNS: dict[str, str] = {
+    "name": "text",
+    "active": "boolean",
+    "kind": "text",
+    "variant_group": "text",
+    "parent_id": "uuid",
+}
+
+#: Staged column that names a parent by its SKU key; ``parent_id`` is found from it (see :mod:`.parents`).
+PARENT_SKU = "parent_sku"
 
 _TYPES = {"string": "text", "url": "text", "number": "numeric", "boolean": "boolean"}
 _COPY_ROWS = 65_536
@@ -74,13 +83,28 @@ class Incoming:
         found: list[Column] = []
         names = pq.read_schema(staged[0]).names if staged else []
         for name in names:
-            if name in COLUMNS:
+            if name == PARENT_SKU:
+                found.append(Column("parent_id", "parent_id", COLUMNS["parent_id"], "column"))
+            elif name in COLUMNS:
                 found.append(Column(name, name, COLUMNS[name], "column"))
             elif name.startswith(FIELD_PREFIX):
                 field = schema.field(name.removeprefix(FIELD_PREFIX))
                 assert field is not None, f"staged column {name} has no field in schema version {schema.version}"
                 found.append(Column(name, field.name, _TYPES.get(field.type, "jsonb"), "field"))
         return cls(tuple(staged), tuple(found), clear, replace, _nullable(staged))
+
+    @property
+    def names_parents(self) -> bool:
+        """Whether rows name the parent that they are a variant of."""
+        return self.column("parent_id") is not None
+
+    @property
+    def copied(self) -> tuple[Column, ...]:
+        """The columns as they are copied from the staged files: a parent is a SKU key there, not an id yet."""
+        return tuple(
+            Column(PARENT_SKU, PARENT_SKU, 'text COLLATE "C"', "column") if column.name == "parent_id" else column
+            for column in self.columns
+        )
 
     @property
     def fields(self) -> tuple[Column, ...]:
@@ -133,7 +157,7 @@ class Incoming:
 
 def _nullable(paths: Sequence[Path]) -> frozenset[str]:
     """Staged columns that hold a null somewhere, or whose file does not say: Parquet's own statistics."""
-    found: set[str] = set()
+    found = {"parent_id"}  # found later: a parent may be unknown
     for path in paths:
         metadata = pq.read_metadata(path)
         for group in (metadata.row_group(number) for number in range(metadata.num_row_groups)):
@@ -156,12 +180,12 @@ def load(
     Returns (rows loaded, rows superseded). Rows of one key act as if imported one after another: the last
     given value of each column wins (design D3); where empty clears, the last row's cell wins as it is.
     """
-    typed = [sql.SQL("{} {}").format(column.identifier, sql.SQL(column.sql_type)) for column in incoming.columns]
+    typed = [sql.SQL("{} {}").format(column.identifier, sql.SQL(column.sql_type)) for column in incoming.copied]
     fixed = [sql.SQL('"row" bigint, sku text, sku_key text COLLATE "C", row_hash bigint')]
     connection.execute(
         sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(TABLE, sql.SQL(", ").join(fixed + typed))
     )
-    names = ["row", "sku", "sku_key", "row_hash", *(column.staged for column in incoming.columns)]
+    names = ["row", "sku", "sku_key", "row_hash", *(column.staged for column in incoming.copied)]
     copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(
         TABLE, sql.SQL(", ").join(sql.Identifier(name) for name in names)
     )
@@ -213,7 +237,7 @@ def _fold(connection: psycopg.Connection[Any], incoming: Incoming) -> int:
     if not doubled:
         return 0
     values = []
-    for column in incoming.columns:
+    for column in incoming.copied:
         given = (
             sql.SQL("")
             if column.name in incoming.clear or incoming.replace
@@ -233,7 +257,7 @@ def _fold(connection: psycopg.Connection[Any], incoming: Incoming) -> int:
             """
         ).format(
             table=TABLE,
-            columns=sql.SQL("").join(sql.SQL(", {}").format(column.identifier) for column in incoming.columns),
+            columns=sql.SQL("").join(sql.SQL(", {}").format(column.identifier) for column in incoming.copied),
             values=sql.SQL("").join(sql.SQL(", {}").format(value) for value in values),
         )
     ).fetchone()

@@ -19,9 +19,10 @@ from sqlalchemy.orm import Session
 from pim_platform.catalog.absent import NONE_ABSENT, Absent, FullFeed, drop_absent, find_absent, write_absent
 from pim_platform.catalog.deleting import Author
 from pim_platform.catalog.diff import PLAN, DiffCounts, diff, nameless_rows
-from pim_platform.catalog.identity import id_series
+from pim_platform.catalog.identity import IdSeries, id_series
 from pim_platform.catalog.incoming import COLUMNS, Incoming, load
 from pim_platform.catalog.lock import lock_catalogue, next_commit
+from pim_platform.catalog.parents import NONE_UNKNOWN, Unknown, adopt_variants, resolve_parents
 from pim_platform.catalog.unchanged import find_unchanged
 from pim_platform.errors import LedgerUnbalanced
 from pim_platform.storage.postgres import driver_connection
@@ -55,6 +56,7 @@ class Merged:
     commit_seq: int | None
     written: bool = True
     absent: Absent = NONE_ABSENT
+    unknown_parents: Unknown = NONE_UNKNOWN
 
     @property
     def loaded(self) -> int:
@@ -93,6 +95,8 @@ def merge(
         same = find_unchanged(connection, tenant_id, origin.source_id, incoming.staged)
     _, superseded = load(connection, incoming, lambda rows: told("loading", rows), leave_out=same)
     told("comparing", 0)
+    ids = id_series()
+    unknown = resolve_parents(connection, tenant_id, incoming, ids)
     counts = diff(connection, tenant_id, origin.source_id, incoming)
     nameless = nameless_rows(connection) if counts.nameless else []
     superseded -= len(nameless) - counts.nameless
@@ -103,14 +107,14 @@ def merge(
     commit_seq = None
     if written and (counts.created or counts.updated or absent.rows):
         commit_seq = next_commit(connection, tenant_id)
-        _write(connection, tenant_id, commit_seq, incoming, origin, counts, told)
+        _write(connection, tenant_id, commit_seq, incoming, origin, counts, ids, told)
         if full_feed and absent.rows:
             author = Author(origin.source, origin.actor, origin.job_id, origin.request_id)
             write_absent(connection, tenant_id, commit_seq, full_feed, author)
     if full_feed:
         drop_absent(connection)
     connection.execute(sql.SQL("DROP TABLE {}, doubled").format(PLAN))
-    return Merged(counts, superseded, nameless, commit_seq, written, absent)
+    return Merged(counts, superseded, nameless, commit_seq, written, absent, unknown)
 
 
 def _write(
@@ -120,6 +124,7 @@ def _write(
     incoming: Incoming,
     origin: Origin,
     counts: DiffCounts,
+    ids: IdSeries,
     told: Callable[[str, int], None],
 ) -> None:
     parameters: dict[str, Any] = {
@@ -132,7 +137,6 @@ def _write(
         "actor": origin.actor,
         "request_id": origin.request_id,
     }
-    ids = id_series()
     parameters |= {"id_head": ids.head, "id_start": ids.start}
     insert, update = _insert(incoming), _update(incoming, tenant_id, counts.changed)
     wanted = max(1, min(_RANGES, (counts.created + counts.updated) // _ROWS_PER_RANGE))
@@ -157,13 +161,15 @@ def _write(
             f"{counts.created + counts.updated} products were to be written, {written} were. Nothing is kept.",
             fix="This is a defect: something writes products without the tenant's lock.",
         )
+    if counts.created:
+        adopt_variants(connection, tenant_id, incoming, PLAN, parameters)
 
 
 def _insert(incoming: Incoming) -> sql.Composed:
     given = [name for name in COLUMNS if incoming.column(name)]
     values = [
         sql.SQL("s.{}").format(sql.Identifier(name))
-        if name in ("name", "variant_group")
+        if name in ("name", "variant_group", "parent_id")
         else sql.SQL("coalesce(s.{}, {})").format(sql.Identifier(name), _default(name))
         for name in given
     ]

@@ -144,7 +144,7 @@ class _Writer:
 
 
 def _statement(tenant_id: UUID, incoming: Incoming, absent: str | None) -> sql.Composed:
-    given = [column for column in incoming.columns if column.kind == "column"]
+    given = [column for column in incoming.columns if column.kind == "column" and column.name != "parent_id"]
     values: list[sql.Composable] = [
         sql.SQL("({n}, {name}, to_jsonb(p.{c}), to_jsonb(coalesce(s.{staged}, p.{c}{default})))").format(
             n=sql.Literal(n),
@@ -161,6 +161,16 @@ def _statement(tenant_id: UUID, incoming: Incoming, absent: str | None) -> sql.C
         )
         for n, column in enumerate(incoming.fields)
     ]
+    if incoming.names_parents:  # by its SKU, because the id of a parent that is new is another one at each try
+        known = sql.SQL(
+            "(SELECT to_jsonb(x.sku_key) FROM pim.products x WHERE x.tenant_id = {} AND x.id = p.parent_id)"
+        ).format(sql.Literal(str(tenant_id)))
+        values.append(
+            sql.SQL(
+                "({n}, 'parent_sku', {known}, CASE WHEN s.parent_id IS NULL THEN {known} "
+                "ELSE to_jsonb(s.parent_sku) END)"
+            ).format(n=sql.Literal(len(given)), known=known)
+        )
     gone: sql.Composable = sql.SQL("")
     if incoming.replace:  # any key may go
         gone = sql.SQL(

@@ -1,7 +1,8 @@
 """The product schema: the field vocabulary that each tenant owns (seed 000), as plain values.
 
-Only ``sku``, ``name``, ``active``, ``kind`` and ``variant_group`` are columns of a product; every
-other field lives in its ``data`` under the field's name, in the shape its type names (design D16):
+Only ``sku``, ``name``, ``active``, ``kind``, ``variant_group`` and the parent (imported as
+``parent_sku``, stored as ``parent_id``) are columns of a product; every other field lives in its
+``data`` under the field's name, in the shape its type names (design D16):
 
 =============  ==========================================================
 ``string``     JSON string
@@ -25,7 +26,7 @@ FieldType = Literal["string", "number", "boolean", "array", "url", "price", "mul
 FIELD_TYPES: tuple[str, ...] = get_args(FieldType)
 
 #: Columns of a product; a schema may describe them but they never appear in ``data``.
-PRODUCT_COLUMNS = ("sku", "name", "active", "kind", "variant_group")
+PRODUCT_COLUMNS = ("sku", "name", "active", "kind", "variant_group", "parent_sku")
 
 #: Names a schema field may not take, because reads and typed relations already use them.
 RESERVED_NAMES = frozenset(

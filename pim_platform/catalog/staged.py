@@ -9,6 +9,8 @@ Staged files (``staged-00000.parquet`` ...) hold one line per valid record, in f
 ``sku_key``      String   :func:`pim_platform.catalog.identity.sku_key`; never null
 ``name``         String   null = not given (only if mapped)
 ``active``       Boolean  null = not given (only if mapped)
+``kind``, ``variant_group``  String  null = not given (only if mapped or grouped)
+``parent_sku``   String   SKU key of the parent that the product is a variant of (only if mapped or grouped)
 ``f.<field>``    by type  null = not given: string, url -> String; number -> String holding a JSON
                           number; boolean -> Boolean; array, price, multi_price -> String holding JSON
 ``row_hash``     Int64    stable hash of mapped values, mapping and schema version (design D8)
@@ -18,6 +20,9 @@ Staged files (``staged-00000.parquet`` ...) hold one line per valid record, in f
 Reject files (``rejects-00000.parquet`` ...) hold one line per rejected record: ``row`` Int64,
 ``column``, ``value``, ``error_code``, ``error``, ``suggestion`` (String; several problems of one
 record are joined by ``; ``) and the same ``raw.<n>`` columns.
+
+Merged files (``merged-00000.parquet`` ...) hold one line per record that became part of another: ``row``, ``into``
+(number of that record), ``variant_group`` and the same ``raw.<n>`` columns.
 """
 
 from __future__ import annotations

@@ -311,9 +311,11 @@ SET name = coalesce(u.old ->> 'name', p.name), active = coalesce((u.old -> 'acti
     kind = coalesce(u.old ->> 'kind', p.kind),
     variant_group = CASE WHEN u.old ? 'variant_group' OR u.new ? 'variant_group' THEN u.old ->> 'variant_group'
                          ELSE p.variant_group END,
+    parent_id = CASE WHEN u.old ? 'parent_id' OR u.new ? 'parent_id' THEN (u.old ->> 'parent_id')::uuid
+                     ELSE p.parent_id END,
     data = CASE WHEN (u.new || u.old) = u.old THEN p.data
                 ELSE p.data - ARRAY(SELECT jsonb_object_keys(u.new)) END
-           || (u.old - '{{name,active,kind,variant_group}}'::text[]),
+           || (u.old - '{{name,active,kind,variant_group,parent_id}}'::text[]),
     job_id = {job}::uuid, attempt = NULL, source_row = NULL, row_hash = NULL, version = p.version + 1,
     commit_seq = {seq}, updated_at = now()
 FROM undo_plan u

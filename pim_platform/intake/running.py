@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from pim_platform.catalog.checksum import Agreement, publish_and_compare
 from pim_platform.catalog.incoming import Incoming
 from pim_platform.catalog.merge import Merged, Origin, merge
+from pim_platform.catalog.parents import Unknown
 from pim_platform.catalog.preview import Preview, summarise, write_preview
 from pim_platform.catalog.schema import ProductSchema
 from pim_platform.catalog.schemas import schema_version
@@ -324,6 +325,8 @@ def _write_ledger(
     row.repairs = _summed(row.repairs, manifest.repairs) if job.task == "rework" else manifest.repairs
     row.staged_attempt = job.attempt
     row.reason_code, row.reason = None, None
+    if done.unknown_parents.variants and (told := _told_of(done.unknown_parents)) not in row.notices:
+        row.notices = [*row.notices, told]
     if job.task != "rework":
         row.rows_removed = done.absent.rows
     if done.written:
@@ -341,6 +344,12 @@ def _write_ledger(
     session.flush()
     session.refresh(row)
     return row
+
+
+def _told_of(unknown: Unknown) -> str:
+    count = unknown.variants
+    which = "1 variant names a parent that is" if count == 1 else f"{count:,} variants name parents that are"
+    return f"{which} not in the catalogue yet, such as {unknown.example!r}. They are linked once it is imported."
 
 
 def _attempt_row(row: ImportJob, own: dict[str, int], manifest: Manifest, done: Merged) -> ImportAttempt:
