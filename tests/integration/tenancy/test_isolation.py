@@ -12,6 +12,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -23,7 +25,7 @@ import psycopg
 import pyarrow.parquet as pq
 import pytest
 from psycopg import sql
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -50,9 +52,11 @@ from pim_platform.catalog.incoming import Incoming, load
 from pim_platform.catalog.schema import SchemaField
 from pim_platform.errors import BadInput, Conflict, NotFound, TenantBusy
 from pim_platform.intake import (
+    assisting,
     bulk,
     cancelling,
     confirming,
+    feedback,
     inbox,
     jobs,
     landing,
@@ -67,15 +71,19 @@ from pim_platform.intake import (
     reworking,
     running,
     sources,
+    templates,
     undoing,
 )
-from pim_platform.intake.models import ImportJob
+from pim_platform.intake.models import ImportJob, MappingAnswer, MappingFeedback, Source
+from pim_platform.intake.proposal import Proposal, propose
 from pim_platform.intake.workspace import Workspace
 from pim_platform.settings import Settings
 from pim_platform.storage.endpoints import Endpoints
 from pim_platform.storage.postgres import anonymous_session, driver_connection, engine_of, tenant_session
-from pim_platform.tenancy import audit, keys, tenants, users
+from pim_platform.tenancy import audit, keys, tenants, usage, users
+from pim_platform.tenancy.models import ApiUsage
 from pim_platform.tenancy.tenants import TenantInfo, create_tenant
+from tests.support.claude import choosing, stand_in
 from tests.support.imports import ACTOR, import_bytes, land_bytes, run_job
 
 # --- the catalogue's own word ------------------------------------------------------------------------------------
@@ -278,6 +286,22 @@ class Two:
             return jobs.get_job(session, self.a.done)
 
 
+def _spend_and_teach(workspace: Workspace, tenant_id: UUID) -> None:
+    """Spend a tenant's budget of today, and teach it a header that nobody else has."""
+    usage.reserve(workspace.app, tenant_id, Decimal(1), default_budget=1.0, endpoint="bravo")
+    job_id = land_bytes(workspace, tenant_id, b"SKU,Name,only bravo's\nX-1,bravo one,bravo\n", source="bravo-only")
+    proposing.propose_job(workspace, tenant_id, job_id)
+    confirming.confirm_job(
+        workspace,
+        tenant_id,
+        job_id,
+        actor=ACTOR,
+        mapping={"SKU": "sku", "Name": "name", "only bravo's": "bravo_field"},
+        fields=[{"name": "bravo_field"}],
+    )
+    cancelling.cancel_job(workspace, tenant_id, job_id, ACTOR)
+
+
 def _side(workspace: Workspace, word: str, price: int) -> Side:
     tenant = create_tenant(
         workspace.app, f"{word}{uuid4().hex[:10]}", currency="EUR", locale="en-US", timezone="UTC", actor=ACTOR
@@ -286,6 +310,8 @@ def _side(workspace: Workspace, word: str, price: int) -> Side:
     waiting = land_bytes(workspace, tenant.id, CONTENT.format(f"{word} waiting", price).encode())
     proposing.propose_job(workspace, tenant.id, waiting)
     key = keys.create_key(workspace.app, tenant.id, role="admin", name=f"{word} key", actor=ACTOR)
+    if word == "bravo":
+        _spend_and_teach(workspace, tenant.id)
     user = f"{word}-{uuid4().hex[:8]}@example.com"
     users.create_user(
         workspace.app, tenant.id, email=user, name=word, password="long enough", role="editor", actor=ACTOR
@@ -339,6 +365,11 @@ ABOVE_TENANTS = {
     "tenancy.keys.authenticate": "finds whose key this is; tested below",
     "tenancy.users.login": "finds whose login this is; tested below",
     "intake.collecting.collect": "the collector, for operators and a schedule; tested beside it",
+    "intake.assisting.assist_without_server": "for a file without a tenant; has no database",
+    "intake.mapping.claude.api_key": "reads a setting",
+    "intake.mapping.claude.ask": "asks what it is given; has no database",
+    "intake.mapping.claude.cost_of": "arithmetic",
+    "intake.mapping.claude.worst_cost": "arithmetic",
     "tenancy.bootstrap.first_start": "makes the first tenant of an empty installation",
 }
 
@@ -947,6 +978,131 @@ def _(two: Two) -> Any:
     done = undoing.undo_job(two.workspace, two.a.id, gone.job.id, actor=ACTOR, origin="cli")
     assert done.counts.recreated == gone.deleted
     return done
+
+
+def _open_proposal() -> Proposal:
+    """A proposal with a column that nothing explains."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "open.csv"
+        path.write_text("SKU,Name,zq7\nX-1,one,red\nX-2,two,blue\nX-3,three,red\n")
+        return propose(path)
+
+
+@case("intake.assisting.assist")
+def _(two: Two) -> Any:
+    with stand_in() as server:
+        server.script = choosing({"zq7": {"field": "color"}})
+        asking = Workspace(server.settings(two.workspace.settings))
+        with two.session() as session:
+            schema = schemas.current_schema(session)
+        proposal = _open_proposal()
+        for _ in range(2):
+            found = assisting.assist(asking, two.a.id, two.a.waiting, proposal, schema, {})
+        assert len(server.asked) == 1, "the second time alpha's own answer is taken"
+        with two.session() as session:
+            kept = list(session.scalars(select(MappingAnswer)))
+            assert {row.tenant_id for row in kept} == {two.a.id}
+        return found
+
+
+@case("intake.feedback.remember_feedback")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        job = jobs.get_job(session, two.a.waiting)
+        proposed = proposing.suggested_mapping(job)
+        feedback.remember_feedback(session, job, proposed, proposed, actor="test", evidence="policy")
+        session.flush()
+        return [shown(row) for row in session.scalars(select(MappingFeedback))]
+
+
+@case("intake.feedback.learned_columns")
+def _(two: Two) -> Any:
+    with tenant_session(two.workspace.app, two.b.id) as session:
+        job = jobs.get_job(session, two.b.waiting)
+        if not feedback.learned_columns(session, job, ["only bravo's"]):
+            pytest.fail("bravo has taught it (see `two`)")
+    with two.session() as session:
+        found = feedback.learned_columns(session, jobs.get_job(session, two.a.waiting), ["only bravo's", "Colour"])
+        assert set(found) == {"colour"}
+        return found
+
+
+@case("intake.feedback.mapping_accuracy")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        source = session.scalar(select(Source.id).where(Source.slug == "test"))
+        found = feedback.mapping_accuracy(session, source)
+        own = session.scalar(
+            text("SELECT count(*) FROM pim.mapping_feedback WHERE tenant_id = :t AND evidence = 'person'"),
+            {"t": two.a.id},
+        )
+        assert sum(one.columns for one in feedback.mapping_accuracy(session)) == own
+        return found
+
+
+@case("intake.templates.list_templates")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        found = templates.list_templates(session, "test")
+        assert found
+        return found
+
+
+@case("intake.templates.delete_template")
+def _(two: Two) -> Any:
+    with tenant_session(two.workspace.app, two.b.id) as session:
+        theirs = {one.fingerprint for one in templates.list_templates(session)}
+    with two.session() as session:
+        own = {one.fingerprint for one in templates.list_templates(session)}
+        for fingerprint in theirs - own:
+            with pytest.raises(NotFound):
+                templates.delete_template(session, "test", fingerprint, actor=ACTOR)
+        # The same header from a source of the same name: alpha's own goes, bravo's stays.
+        templates.delete_template(session, "test", min(theirs & own), actor=ACTOR)
+        session.rollback()
+
+
+@case("tenancy.usage.reserve")
+def _(two: Two) -> Any:
+    asked = {"default_budget": 1.0, "endpoint": "/v1/messages"}
+    # Bravo's budget is spent; that is no matter of alpha's.
+    with tenant_session(two.workspace.app, two.b.id) as session:
+        assert usage.daily_budget(session, 1.0).left == 0
+    assert usage.reserve(two.workspace.app, two.b.id, Decimal("0.01"), **asked) is None  # type: ignore[arg-type]
+    found = usage.reserve(two.workspace.app, two.a.id, Decimal("0.01"), **asked)  # type: ignore[arg-type]
+    assert found is not None
+    return found
+
+
+@case("tenancy.usage.settle")
+def _(two: Two) -> Any:
+    with tenant_session(two.workspace.app, two.b.id) as session:
+        row = session.scalars(select(ApiUsage)).first()
+        assert row is not None
+        theirs = usage.Reservation(row.id, row.created_at, Decimal(0))
+    usage.settle(two.workspace.app, two.a.id, theirs, cost=Decimal(0), outcome="stolen")  # changes no row
+
+
+@case("tenancy.usage.daily_budget")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        found = usage.daily_budget(session, 1.0)
+        assert found.spent < Decimal("0.5")
+        return found
+
+
+@case("tenancy.usage.daily_costs")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        everyones = session.execute(text("SELECT DISTINCT tenant_id FROM pim.v_api_daily_costs")).scalars()
+        assert set(everyones) <= {two.a.id}, "the view shows what its reader may see"
+        return usage.daily_costs(session, date(2020, 1, 1))
+
+
+@case("tenancy.usage.set_daily_budget")
+def _(two: Two) -> Any:
+    usage.set_daily_budget(two.workspace.app, two.a.id, Decimal("0.5"), actor=ACTOR)
+    usage.set_daily_budget(two.workspace.app, two.a.id, None, actor=ACTOR)
 
 
 @case("intake.inbox.take")
