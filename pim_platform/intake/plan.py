@@ -16,6 +16,7 @@ from pim_platform.catalog.identity import sku_key_expr
 from pim_platform.catalog.schema import FieldType, ProductSchema
 from pim_platform.catalog.staged import FIELD_PREFIX, RAW_PREFIX
 from pim_platform.intake.dialect import Dialect
+from pim_platform.intake.listed import holds_lists, one_value, priced
 from pim_platform.intake.mapping.models import PRODUCT_COLUMN_TYPES, ColumnMapping, Mapping
 from pim_platform.intake.repairs import IDENTIFIERS, is_rounded, repair
 from pim_platform.intake.transforming import failed, transformed
@@ -27,6 +28,8 @@ OK_PREFIX = "ok."
 FAILED_PREFIX = "failed."
 #: Prefix of the boolean columns that say where an identifier's digits are lost.
 ROUNDED_PREFIX = "rounded."
+#: Prefix of the boolean columns that say where a cell is a list of several values for a field that holds one.
+SEVERAL_PREFIX = "several."
 #: Types whose cells may carry a spreadsheet's mark for text.
 _MARKED_TYPES = frozenset({"string", "number", "price"})
 #: Separates values in the hash, and stands for "not given": neither occurs in text cells.
@@ -58,6 +61,8 @@ class Plan:
     rules: dict[int, Rules]
     currency_column: int | None
     salt: str
+    lists: bool = False
+    """Whether cells may be lists (:mod:`pim_platform.intake.listed`)."""
 
     @property
     def headers(self) -> dict[int, str]:
@@ -82,6 +87,7 @@ class Plan:
             if self.currency_column is not None and output.type in ("price", "multi_price"):
                 if rules.currency not in money:
                     named = frame[f"{RAW_PREFIX}{self.currency_column}"]
+                    named = one_value(named)[0] if self.lists else named
                     money[rules.currency] = row_currencies(named, rules.currency)
                 currency = pl.lit(money[rules.currency])
             text, value = pl.col(f"t.{column.index}"), f"v.{column.index}"
@@ -103,13 +109,14 @@ class Plan:
             for column in output.columns:
                 name = f"t.{column.index}"
                 identifier = is_identifier(output, column)
-                cells = texts[name]
+                cells = before = texts[name]
+                if self.lists and output.type != "array":
+                    cells = self._unlisted(texts, output, column, mended)
                 if output.type in _MARKED_TYPES:
                     text = output.type == "string"
-                    fixed = repair(cells, identifier=identifier, text=text, repairs=repairs)
-                    if fixed is not cells:
-                        mended.append(fixed.alias(name))
-                        cells = fixed
+                    cells = repair(cells, identifier=identifier, text=text, repairs=repairs)
+                if cells is not before:
+                    mended.append(cells.alias(name))
                 if identifier:
                     mended.append(is_rounded(cells).alias(f"{ROUNDED_PREFIX}{column.index}"))
                 if column.transform:
@@ -118,6 +125,22 @@ class Plan:
                         changed.append(bad.alias(f"{FAILED_PREFIX}{column.index}"))
         texts = texts.with_columns(mended) if mended else texts
         return texts.with_columns(changed) if changed else texts
+
+    def _unlisted(
+        self, texts: pl.DataFrame, output: Output, column: ColumnMapping, mended: list[pl.Series]
+    ) -> pl.Series:
+        """The cells of a column without lists; adds to ``mended`` which of them hold too much for the field."""
+        cells = texts[f"t.{column.index}"]
+        if output.type == "multi_price":
+            rules = self.rules[column.index]
+            named = None if self.currency_column is None else texts[f"{RAW_PREFIX}{self.currency_column}"]
+            changed = priced(cells, named, rules.currency, rules.decimal)
+        else:
+            changed, several = one_value(cells)
+            mended.append(several.alias(f"{SEVERAL_PREFIX}{column.index}"))
+            if several.any():
+                changed = changed.set(several, None)
+        return changed
 
     def staged_columns(self, frame: pl.DataFrame) -> list[str]:
         """The columns of the staged layout, in its order."""
@@ -161,7 +184,7 @@ def compile_plan(
     }
     money = next((column.index for column in mapping.active_columns if column.target == "currency"), None)
     salt = f"{mapping.digest(f'{decimal}{currency}')}:{schema.version}"
-    return Plan(tuple(outputs), rules, money, salt)
+    return Plan(tuple(outputs), rules, money, salt, holds_lists(dialect))
 
 
 def is_identifier(output: Output, column: ColumnMapping) -> bool:

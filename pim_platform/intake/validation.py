@@ -14,8 +14,16 @@ import polars as pl
 from pandera.errors import SchemaErrors
 
 from pim_platform.catalog.staged import RAW_PREFIX, REJECT_COLUMNS
-from pim_platform.intake.mapping.models import ColumnMapping
-from pim_platform.intake.plan import FAILED_PREFIX, OK_PREFIX, ROUNDED_PREFIX, Output, Plan, is_identifier
+from pim_platform.intake.mapping.models import MULTI_VALUED_TYPES, ColumnMapping
+from pim_platform.intake.plan import (
+    FAILED_PREFIX,
+    OK_PREFIX,
+    ROUNDED_PREFIX,
+    SEVERAL_PREFIX,
+    Output,
+    Plan,
+    is_identifier,
+)
 from pim_platform.intake.readers.rows import SHOWN
 from pim_platform.intake.transforming import can_fail, expected
 from pim_platform.intake.values import PROBLEMS
@@ -125,6 +133,11 @@ class Validator:
     def _of_cells(self, output: Output, column: ColumnMapping) -> dict[str, pa.Column]:
         """Checks of cells before they are values."""
         columns: dict[str, pa.Column] = {}
+        if self._plan.lists and output.type not in MULTI_VALUED_TYPES:
+            name = f"{SEVERAL_PREFIX}{column.index}"
+            columns[name] = pa.Column(pl.Boolean, pa.Check.eq(False), nullable=False)
+            fix = "map the column to a field that holds a list, or keep one value"
+            self._add(name, "equal_to", column.index, "several_values", "one value", fix)
         if can_fail(column):
             name = f"{FAILED_PREFIX}{column.index}"
             columns[name] = pa.Column(pl.Boolean, pa.Check.eq(False), nullable=True)
