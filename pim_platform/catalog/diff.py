@@ -48,6 +48,52 @@ def diff(
     A row whose hash equals the one its source wrote last, on a product nobody touched since (any other
     writer replaces hash and source), is unchanged without reading its data (design D8).
     """
+    if _is_empty(connection, tenant_id):
+        _plan_all_new(connection, incoming)
+    else:
+        _compare(connection, tenant_id, source_id, incoming)
+    rows = connection.execute(
+        sql.SQL("SELECT action, count(*), bit_or(changed) FROM {} GROUP BY action").format(PLAN)
+    ).fetchall()
+    counts = {action: count for action, count, _ in rows}
+    changed = next((bits for action, _, bits in rows if action == "update"), 0)
+    return DiffCounts(
+        created=counts.get("create", 0),
+        updated=counts.get("update", 0),
+        unchanged=counts.get("same", 0),
+        nameless=counts.get("nameless", 0),
+        changed=frozenset(column.staged for column, bit in _bits(incoming) if changed & bit),
+    )
+
+
+def _is_empty(connection: psycopg.Connection[Any], tenant_id: UUID) -> bool:
+    found = connection.execute("SELECT EXISTS (SELECT FROM pim.products WHERE tenant_id = %s)", (tenant_id,)).fetchone()
+    return found == (False,)
+
+
+def _plan_all_new(connection: psycopg.Connection[Any], incoming: Incoming) -> None:
+    """The plan for a tenant without products: the incoming rows as they lie, given the columns of a plan.
+
+    Constant defaults are kept in the catalogue, so no row is written a second time.
+    """
+    connection.execute(
+        sql.SQL(
+            """
+            ALTER TABLE {incoming} ADD COLUMN product_id uuid, ADD COLUMN product_ctid tid,
+              ADD COLUMN changed bigint NOT NULL DEFAULT 0, ADD COLUMN action text NOT NULL DEFAULT {action};
+            ALTER TABLE {incoming} RENAME TO {plan}
+            """
+        ).format(
+            incoming=TABLE, plan=PLAN, action=sql.Literal("create" if incoming.column("name") else "nameless")
+        )
+    )
+    if "name" in incoming.nullable:
+        connection.execute(sql.SQL("UPDATE {} SET action = 'nameless' WHERE name IS NULL").format(PLAN))
+
+
+def _compare(
+    connection: psycopg.Connection[Any], tenant_id: UUID, source_id: UUID | None, incoming: Incoming
+) -> None:
     connection.execute(
         sql.SQL(
             """
@@ -73,18 +119,6 @@ def diff(
     )
     connection.execute(sql.SQL("DROP TABLE {}").format(TABLE))
     connection.execute(sql.SQL("ANALYZE {} (action, sku_key)").format(PLAN))
-    rows = connection.execute(
-        sql.SQL("SELECT action, count(*), bit_or(changed) FROM {} GROUP BY action").format(PLAN)
-    ).fetchall()
-    counts = {action: count for action, count, _ in rows}
-    changed = next((bits for action, _, bits in rows if action == "update"), 0)
-    return DiffCounts(
-        created=counts.get("create", 0),
-        updated=counts.get("update", 0),
-        unchanged=counts.get("same", 0),
-        nameless=counts.get("nameless", 0),
-        changed=frozenset(column.staged for column, bit in _bits(incoming) if changed & bit),
-    )
 
 
 def _bits(incoming: Incoming) -> list[tuple[Column, int]]:

@@ -10,6 +10,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pim_platform.catalog.staged import RAW_PREFIX
+
 #: Rows after which a new file is begun, so that readers can work file by file.
 BATCH_FILE_ROWS = 500_000
 
@@ -42,7 +44,9 @@ class StagedWriter:
             self._close()
             path = self._folder / f"{self._stem}-{len(self.paths):05d}.parquet"
             # lz4 costs a third of zstd here and the files live only as long as their job.
-            self._writer = pq.ParquetWriter(path, table.schema, compression="lz4", write_statistics=["row"])
+            # Of values the merge asks whether any is missing; raw cells nobody asks about.
+            told = [name for name in table.column_names if not name.startswith(RAW_PREFIX)]
+            self._writer = pq.ParquetWriter(path, table.schema, compression="lz4", write_statistics=told)
             self.paths.append(path)
             self._rows = 0
         self._writer.write_table(table)
