@@ -156,7 +156,8 @@ def delete_rows(
     The caller holds the tenant's lock, so both scans see the same rows. Reading them twice is cheaper than
     handing every image from the DELETE to the INSERT: such a set spills to disk.
     """
-    pairs = [sql.SQL("{}, p.{}").format(sql.Literal(name), sql.Identifier(name)) for name in IMAGE]
+    # In the order of jsonb's keys, and of a row, not of arguments: see Incoming.patch.
+    image = [sql.SQL("p.{}").format(sql.Identifier(name)) for name in sorted(IMAGE, key=lambda n: (len(n), n))]
     return connection.execute(
         sql.SQL(
             """
@@ -164,14 +165,14 @@ def delete_rows(
               INSERT INTO pim.product_changes (tenant_id, commit_seq, product_id, changed_at, action, sku_key, version,
                                                actor, job_id, request_id, source, old, new)
               SELECT {tenant}, {seq}, p.id, now(), 'delete', p.sku_key, p.version + 1, {actor}, {job}::uuid, {request},
-                     {source}, jsonb_build_object({image}), '{{}}'
+                     {source}, (SELECT to_jsonb(r) FROM (SELECT {image}) r), '{{}}'
               FROM pim.products p WHERE p.tenant_id = {tenant} AND {condition})
             DELETE FROM pim.products p WHERE p.tenant_id = {tenant} AND {condition}
             """
         ).format(
             tenant=sql.Literal(tenant_id),
             seq=sql.Literal(commit_seq),
-            image=sql.SQL(", ").join(pairs),
+            image=sql.SQL(", ").join(image),
             condition=condition,
             **log_author(author),
         )

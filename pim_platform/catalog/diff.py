@@ -83,17 +83,13 @@ def _plan_all_new(connection: psycopg.Connection[Any], incoming: Incoming) -> No
               ADD COLUMN changed bigint NOT NULL DEFAULT 0, ADD COLUMN action text NOT NULL DEFAULT {action};
             ALTER TABLE {incoming} RENAME TO {plan}
             """
-        ).format(
-            incoming=TABLE, plan=PLAN, action=sql.Literal("create" if incoming.column("name") else "nameless")
-        )
+        ).format(incoming=TABLE, plan=PLAN, action=sql.Literal("create" if incoming.column("name") else "nameless"))
     )
     if "name" in incoming.nullable:
         connection.execute(sql.SQL("UPDATE {} SET action = 'nameless' WHERE name IS NULL").format(PLAN))
 
 
-def _compare(
-    connection: psycopg.Connection[Any], tenant_id: UUID, source_id: UUID | None, incoming: Incoming
-) -> None:
+def _compare(connection: psycopg.Connection[Any], tenant_id: UUID, source_id: UUID | None, incoming: Incoming) -> None:
     connection.execute(
         sql.SQL(
             """

@@ -50,6 +50,8 @@ class CatalogState(Base):
     published_seq: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     typed_seq: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     typed_schema_version: Mapped[int] = mapped_column(server_default=text("-1"))
+    verified_seq: Mapped[int] = mapped_column(BigInteger, server_default=text("-1"))
+    """The commit up to which both engines were last seen to hold the same rows; -1 before that."""
 
 
 class Product(Base):

@@ -32,14 +32,17 @@ COPY (SELECT tenant_id, sku_key, sku, name, data::text, updated_at AT TIME ZONE 
       FROM pim.products WHERE tenant_id = {tenant} AND commit_seq > {after}) TO STDOUT
 """
 
-#: A key that went and came back in the same span is live, so it gets no tombstone.
+#: A key that comes back later gets a higher version than its tombstone; one that comes back in the same commit
+#: gets no tombstone. Several tombstones of a key are as harmless: the newest wins. In the order of the log's primary
+#: key, or a planner without statistics reads it by product.
 _GONE = """
-COPY (SELECT DISTINCT ON (c.sku_key) c.tenant_id, c.sku_key, '', '', '{{}}', c.changed_at AT TIME ZONE 'UTC',
+COPY (SELECT c.tenant_id, c.sku_key, '', '', '{{}}', c.changed_at AT TIME ZONE 'UTC',
              c.product_id, 0, 'simple', c.source, c.changed_at AT TIME ZONE 'UTC', c.commit_seq, 1
       FROM pim.product_changes c
       WHERE c.tenant_id = {tenant} AND c.commit_seq > {after} AND c.action = 'delete'
-        AND NOT EXISTS (SELECT FROM pim.products p WHERE p.tenant_id = {tenant} AND p.sku_key = c.sku_key)
-      ORDER BY c.sku_key, c.commit_seq DESC) TO STDOUT
+        AND NOT EXISTS (SELECT FROM pim.products p
+                        WHERE p.tenant_id = {tenant} AND p.sku_key = c.sku_key AND p.commit_seq = c.commit_seq)
+      ORDER BY c.tenant_id, c.commit_seq) TO STDOUT
 """
 
 
@@ -77,9 +80,9 @@ def publish(engine: Engine, clickhouse: Client, tenant_id: UUID, *, rebuild: boo
                 _stream(connection, clickhouse, statement, tenant_id, after)
         # What a slower transaction commits meanwhile has a higher number: writers hold the tenant's lock.
         connection.execute(
-            "UPDATE pim.catalog_state SET published_seq = %s, typed_seq = CASE WHEN %s THEN 0 ELSE typed_seq END "
-            "WHERE tenant_id = %s",
-            (newest, rebuild, tenant_id),
+            "UPDATE pim.catalog_state SET published_seq = %s, typed_seq = CASE WHEN %s THEN 0 ELSE typed_seq END, "
+            "verified_seq = CASE WHEN %s THEN -1 ELSE verified_seq END WHERE tenant_id = %s",
+            (newest, rebuild, rebuild, tenant_id),
         )
     return Published(newest, sent=True)
 

@@ -373,7 +373,7 @@ def _attempt_row(row: ImportJob, own: dict[str, int], manifest: Manifest, done: 
 def publish_job(workspace: Workspace, job: ImportJob, lease: Lease) -> Agreement:
     """Publish what the job committed to ClickHouse; raises EnginesDisagree where the rows differ afterwards."""
     lease.tell("publishing", 0)
-    found = publish_and_compare(workspace.app, workspace.clickhouse, job.tenant_id)
+    found = publish_and_compare(workspace.app, workspace.clickhouse, job.tenant_id, only_new=True)
     if not found.equal:
         raise EnginesDisagree(
             f"PostgreSQL holds {found.postgres_rows:,} rows, ClickHouse {found.clickhouse_rows:,}; "

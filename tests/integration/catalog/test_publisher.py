@@ -6,18 +6,19 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from threading import Event
 from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
-from pim_platform.catalog.checksum import Agreement, compare_engines
+from pim_platform.catalog.checksum import Agreement, compare_engines, publish_and_compare
 from pim_platform.catalog.models import CatalogState
 from pim_platform.catalog.publisher import publish
 from pim_platform.catalog.schemas import current_schema
 from pim_platform.catalog.typed_relations import columns_of, refresh_typed_relations, typed_rows
-from pim_platform.errors import EngineUnavailable
+from pim_platform.errors import EnginesDisagree, EngineUnavailable
 from pim_platform.intake.bulk import bulk_upsert
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
@@ -259,15 +260,24 @@ def test_what_another_writer_commits_between_publishing_and_comparing_is_no_disa
     from pim_platform.intake import bulk
 
     meanwhile = iter(["first", "second"])
+    published = Event()
+    read_postgres = checksum._read_postgres
 
-    def publish_then_write(*arguments: Any) -> None:
+    def tell(*arguments: Any) -> None:
         publish(*arguments)
+        published.set()
+
+    def write_then_read(*arguments: Any) -> Any:
+        assert published.wait(60)
+        published.clear()
         if name := next(meanwhile, None):
             bulk_upsert(workspace, tenant.id, [{"sku": "A-1", "name": name}], actor=ACTOR)
+        return read_postgres(*arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(bulk, "publish_now", lambda *_: False)  # committed, and not yet sent
-        patch.setattr(checksum, "publish", publish_then_write)
+        patch.setattr(checksum, "publish", tell)
+        patch.setattr(checksum, "_read_postgres", write_then_read)
         job = import_bytes(workspace, tenant.id, b"SKU,Name\nNEW,New\n")
 
     assert (job.state, job.reason) == ("done", None)
@@ -456,3 +466,39 @@ def test_refreshing_twice_does_nothing_the_second_time(
     monkeypatch.setattr(workspace.clickhouse, "command", lambda *_, **__: pytest.fail("it was loaded again"))
     refresh_typed_relations(workspace.app, workspace.ddl, workspace.clickhouse, tenant)
     assert in_clickhouse(workspace, tenant) == before
+
+
+def test_an_import_compares_what_came_since_the_engines_agreed(workspace: Workspace, tenant: TenantInfo) -> None:
+    assert state(workspace, tenant).verified_seq == state(workspace, tenant).commit_seq
+    import_bytes(workspace, tenant.id, b"SKU,Name\nNEW,New\n")
+    assert state(workspace, tenant).verified_seq == state(workspace, tenant).commit_seq
+
+    workspace.clickhouse.command(
+        "ALTER TABLE segmentation.product_versions UPDATE name = 'Spoilt' WHERE tenant_id = {t:String} "
+        "AND sku_key = 'a-1' SETTINGS mutations_sync = 2",
+        parameters={"t": str(tenant.id)},
+    )
+    where = (workspace.app, workspace.clickhouse, tenant.id)
+    assert publish_and_compare(*where, only_new=True).equal, "the row is older than the last agreement"
+    assert not publish_and_compare(*where).equal
+    publish(*where, rebuild=True)
+    assert state(workspace, tenant).verified_seq == -1
+    assert publish_and_compare(*where, only_new=True).equal
+    assert state(workspace, tenant).verified_seq == state(workspace, tenant).commit_seq
+
+
+def test_an_import_notices_a_row_that_did_not_arrive(
+    workspace: Workspace, tenant: TenantInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pim_platform.catalog import publisher
+
+    send = publisher._send
+
+    def spoil(client: Any, rows: bytes) -> object:
+        return send(client, rows.replace(b"Newer", b"Older"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publisher, "_send", spoil)
+        with pytest.raises(EnginesDisagree):
+            import_bytes(workspace, tenant.id, b"SKU,Name\nNEW,Newer\n")
+    assert state(workspace, tenant).verified_seq < state(workspace, tenant).commit_seq
