@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pim_platform.storage.migrations.postgres.statements import run_file
 
-revision = "0005"
-down_revision = "0004"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
