@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Literal
 
 from pim_platform.errors import UnreadableFile
-from pim_platform.intake.readers.cells import Limits
+from pim_platform.intake.readers.limits import Limits
 
 #: Content of up to this many bytes is never a bomb, whatever its ratio: short repetitive files compress very well.
 HARMLESS_BYTES = 64 * 1024 * 1024
@@ -64,7 +64,7 @@ def product_member(archive: zipfile.ZipFile, name: str, wanted: str | None = Non
         candidates = told or candidates
     if not candidates:
         if any(_suffix(info) in _PACKED for info in members):
-            raise _nested(name)
+            raise nested_archive(name)
         raise UnreadableFile(
             f"{name} holds no product file, only {_listed(members)}." if members else f"{name} is an empty archive.",
             fix="Put one CSV, Excel, JSON, XML or Parquet file into it, or name one of its files as `member`.",
@@ -169,7 +169,7 @@ def _readable(info: zipfile.ZipInfo, name: str) -> zipfile.ZipInfo:
     if info.flag_bits & 1:
         raise _encrypted(name)
     if _suffix(info) in _PACKED:
-        raise _nested(name)
+        raise nested_archive(name)
     return info
 
 
@@ -195,7 +195,8 @@ def _damaged(name: str, error: Exception) -> UnreadableFile:
     )  # fmt: skip
 
 
-def _nested(name: str) -> UnreadableFile:
+def nested_archive(name: str) -> UnreadableFile:
+    """The error for an archive in an archive."""
     return UnreadableFile(
         f"{name} holds another archive.", fix="Unpack it and upload the product file itself.",
         code="nested_archive", file=name, expected="a product file, packed at most once",

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pim_platform.errors import UnreadableFile
+from pim_platform.intake.readers.limits import Limits
 
 #: A batch ends with whichever comes first: as many records, cells, or characters.
 BATCH_RECORDS = 65_536
@@ -35,18 +36,6 @@ TOLD = ("value", "error_code", "error", "suggestion")
 _SHOWN = 200
 
 Cells = Mapping[str, str | None] | Sequence[str | None]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one file may cost at most."""
-
-    seconds: float = 600.0
-    memory_bytes: int = 2 * 1024**3
-    records: int = 20_000_000
-    columns: int = 5_000
-    unpacked_bytes: int = 16 * 1024**3
-    unpacked_ratio: int = 200
 
 
 @dataclass(frozen=True)

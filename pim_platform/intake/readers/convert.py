@@ -24,11 +24,12 @@ from typing import TYPE_CHECKING, Any
 
 from pim_platform.errors import UnreadableFile
 from pim_platform.intake.readers.archive import unpack
-from pim_platform.intake.readers.cells import SUMMARY_FILE, CellsWriter, Limits, Summary
+from pim_platform.intake.readers.cells import SUMMARY_FILE, CellsWriter, Summary
+from pim_platform.intake.readers.formats import Kind, check_unpacked
+from pim_platform.intake.readers.limits import Limits
 
 if TYPE_CHECKING:
     from pim_platform.intake.dialect import Dialect
-    from pim_platform.intake.readers.formats import Kind
 
 #: Module of the reader of each format: it has ``detect(path, name) -> Dialect`` and ``convert(path, dialect, out)``.
 READERS = {
@@ -178,6 +179,8 @@ def _read(path: Path, name: str, request: dict[str, Any], limits: Limits, folder
     kind = request["kind"]
     packed = {"compression": kind["compression"], "member": kind["member"]}
     plain = unpack(path, kind["compression"], kind["member"], name, limits, folder / "unpacked")
+    if plain != path:
+        check_unpacked(plain, name, limits)
     reader = importlib.import_module(READERS[kind["format"]])
     if request["dialect"] is not None:
         dialect = Dialect.model_validate(request["dialect"])

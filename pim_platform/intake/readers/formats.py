@@ -5,13 +5,14 @@ from __future__ import annotations
 import codecs
 import json
 import re
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from pim_platform.errors import UnreadableFile
-from pim_platform.intake.readers.archive import check_sizes, head_of, open_zip, product_member
-from pim_platform.intake.readers.cells import Limits
+from pim_platform.intake.readers.archive import check_sizes, head_of, nested_archive, open_zip, product_member
+from pim_platform.intake.readers.limits import Limits
 
 if TYPE_CHECKING:
     from pim_platform.intake.dialect import Compression, Format
@@ -55,10 +56,7 @@ def recognise(path: Path, name: str, limits: Limits, *, member: str | None = Non
         inner = head_of(path, "gzip", None, name, limits, HEAD_BYTES)
         shown = re.sub(r"\.(gz|gzip)$", "", name, flags=re.IGNORECASE)
         if inner.startswith(GZIP_MAGIC):
-            raise UnreadableFile(
-                f"{name} is packed by gzip twice.", fix="Unpack it once and upload that.", code="nested_archive",
-                file=name, expected="a product file, packed at most once",
-            )  # fmt: skip
+            raise nested_archive(name)
         # Whether a ZIP archive inside is a workbook shows only once it is unpacked; its reader says so.
         return Kind("xlsx" if inner.startswith(ZIP_MAGIC) else _format_of(inner, shown), "gzip")
     if head.startswith((ZIP_MAGIC, _EMPTY_ZIP_MAGIC)):
@@ -66,27 +64,45 @@ def recognise(path: Path, name: str, limits: Limits, *, member: str | None = Non
     return Kind(_format_of(head, name))
 
 
+def check_unpacked(path: Path, name: str, limits: Limits) -> None:
+    """Refuse an archive in an archive, unless it is a workbook of an acceptable size.
+
+    Raises :class:`UnreadableFile` with code ``nested_archive`` or ``archive_bomb``.
+    """
+    with path.open("rb") as file:
+        head = file.read(len(ZIP_MAGIC))
+    if head.startswith(GZIP_MAGIC):
+        raise nested_archive(name)
+    if head.startswith((ZIP_MAGIC, _EMPTY_ZIP_MAGIC)):
+        with open_zip(path, name) as archive:
+            if not _is_workbook(archive):
+                raise nested_archive(name)
+            check_sizes(archive.infolist(), name, limits)
+
+
 def _inside_zip(path: Path, name: str, limits: Limits, member: str | None) -> Kind:
     with open_zip(path, name) as archive:
-        names = set(archive.namelist())
-        if names & {"xl/workbook.xml", "xl/workbook.bin"} or _is_opendocument_sheet(names):
+        if _is_workbook(archive):
             check_sizes(archive.infolist(), name, limits)
             return Kind("xlsx")
-        if "[Content_Types].xml" in names or PurePosixPath(name).suffix.lstrip(".").lower() in _WORKBOOK_NAMES:
+        if (
+            "[Content_Types].xml" in archive.namelist()
+            or PurePosixPath(name).suffix.lstrip(".").lower() in _WORKBOOK_NAMES
+        ):
             raise not_a_workbook(name, "it is an archive without a workbook in it")
         info = product_member(archive, name, member)
     head = head_of(path, "zip", info.filename, name, limits, HEAD_BYTES)
     if head.startswith(GZIP_MAGIC):
-        raise UnreadableFile(
-            f"{name} holds another archive.", fix="Unpack it and upload the product file itself.",
-            code="nested_archive", file=name, expected="a product file, packed at most once",
-        )  # fmt: skip
+        raise nested_archive(name)
     inner = "xlsx" if head.startswith(ZIP_MAGIC) else _format_of(head, PurePosixPath(info.filename).name)
     return Kind(inner, "zip", info.filename)
 
 
-def _is_opendocument_sheet(names: set[str]) -> bool:
-    return {"mimetype", "content.xml"} <= names and "META-INF/manifest.xml" in names
+def _is_workbook(archive: zipfile.ZipFile) -> bool:
+    names = set(archive.namelist())
+    if names & {"xl/workbook.xml", "xl/workbook.bin"}:
+        return True
+    return {"mimetype", "content.xml", "META-INF/manifest.xml"} <= names
 
 
 def _format_of(head: bytes, name: str) -> Format:
@@ -94,7 +110,7 @@ def _format_of(head: bytes, name: str) -> Format:
         return "parquet"
     if head.startswith(OLE_MAGIC):
         return "xlsx"
-    suffix = PurePosixPath(name).suffix.lstrip(".").lower()
+    suffix = _suffix(name)
     text = _text(head)
     start = text.lstrip("\ufeff \t\r\n\x00")
     if _MARKUP_START.match(start):
@@ -141,6 +157,10 @@ def _json_kind(start: str, suffix: str) -> Format:
     if rest.lstrip()[:1] in ("{", "["):
         return "jsonl"
     return "jsonl" if suffix in ("jsonl", "ndjson") else "json"
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lstrip(".").lower()
 
 
 def _text(head: bytes) -> str:

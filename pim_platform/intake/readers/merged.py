@@ -4,8 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pim_platform.intake.readers.headers import join_headers
+
 Range = tuple[tuple[int, int], tuple[int, int]]
 """First and last cell, each as 0-based row and column."""
+
+
+def joined_headers(rows: Sequence[Sequence[str]], first: int, ranges: Sequence[Range], start: int) -> list[str]:
+    """One label per column from the rows of a header, the first of which is sheet row ``first``.
+
+    Where the sheet says which cells are merged, a group's label goes exactly so far; else as far as
+    :func:`pim_platform.intake.readers.headers.join_headers` takes it to go.
+    """
+    groups = [(top - first, left - start, right - start) for (top, left), (_, right) in ranges if right > left]
+    groups = [(row, left, right) for row, left, right in groups if 0 <= row < len(rows) - 1 and left >= 0]
+    if not groups:
+        return join_headers(rows)
+    width = max(map(len, rows))
+    grid = [[cell.strip() for cell in row] + [""] * (width - len(row)) for row in rows]
+    for row, left, right in groups:
+        for column in range(left, min(right + 1, width)):
+            grid[row][column] = grid[row][left]
+    return [" ".join(dict.fromkeys(filter(None, column))) for column in zip(*grid, strict=True)]
 
 
 class MergedCells:

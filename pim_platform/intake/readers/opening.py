@@ -19,12 +19,14 @@ from pim_platform.catalog.staged import RAW_PREFIX
 from pim_platform.intake.dialect import Dialect, dialect_of_sample
 from pim_platform.intake.readers import delimited
 from pim_platform.intake.readers.archive import unpack
-from pim_platform.intake.readers.cells import BAD_FILE, ROWS_FILE, TOLD, Limits
+from pim_platform.intake.readers.cells import BAD_FILE, ROWS_FILE, TOLD
 from pim_platform.intake.readers.convert import Converted, convert
 from pim_platform.intake.readers.delimited import Batch
 from pim_platform.intake.readers.formats import Kind, recognise
+from pim_platform.intake.readers.limits import Limits, limits_of_settings
 from pim_platform.intake.readers.rows import empty_bad_frame
 from pim_platform.intake.readers.source import Sample, take_sample
+from pim_platform.intake.readers.tables import only_products
 from pim_platform.storage.scratch import scratch_folder
 
 BATCH_ROWS = 65_536
@@ -72,11 +74,21 @@ class OpenFile:
         return self._cells(dialect).summary.headers
 
     def batches(self, dialect: Dialect, *, batch_rows: int = BATCH_ROWS) -> Iterator[Batch]:
-        """The records in order, in batches of at most ``batch_rows`` rows, in bounded memory."""
+        """The records in order, in batches of at most ``batch_rows`` rows, in bounded memory.
+
+        Rows of a sheet that are no products (totals, notes, another table below) are among the bad ones.
+        """
+        if dialect.format == "xlsx":
+            yield from only_products(self._batches(dialect, batch_rows), self.headers(dialect))
+        else:
+            yield from self._batches(dialect, batch_rows)
+
+    def _batches(self, dialect: Dialect, batch_rows: int) -> Iterator[Batch]:
         if dialect.format == "csv":
             yield from delimited.read_batches(self._plain_path(dialect), _as_it_lies(dialect), batch_rows=batch_rows)
             return
         converted = self._cells(dialect)
+        seen: int | None = None
         width, size = len(converted.summary.headers), self.path.stat().st_size
         for index in range(converted.summary.batches):
             frame, bad = _read_back(converted.folder, index, width)
@@ -86,7 +98,9 @@ class OpenFile:
                 following = frame["row"][offset + batch_rows] if offset + batch_rows < frame.height else None
                 here = bad if following is None else bad.filter(pl.col("row") < following)
                 bad = bad.clear() if following is None else bad.filter(pl.col("row") >= following)
-                yield Batch(part, here, done)
+                gaps = _gaps(part, seen) if dialect.format == "xlsx" else ()
+                seen = part["row"][-1] if part.height else seen
+                yield Batch(part, here, done, gaps)
 
     def notes(self, dialect: Dialect) -> list[str]:
         """What a person should know of the file that is no record."""
@@ -140,26 +154,17 @@ def read_batches(
         yield from file.batches(dialect, batch_rows=batch_rows)
 
 
-def limits_of_settings() -> Limits:
-    """What one file may cost, as this installation says."""
-    from pim_platform.settings import get_settings
-
-    settings = get_settings()
-    return Limits(
-        seconds=settings.reader_seconds,
-        memory_bytes=settings.reader_memory_bytes,
-        records=settings.reader_max_records,
-        columns=settings.reader_max_columns,
-        unpacked_bytes=settings.reader_max_unpacked_bytes,
-        unpacked_ratio=settings.reader_max_ratio,
-    )
-
-
 def _as_it_lies(dialect: Dialect) -> Dialect:
     """The dialect of a file whose ZIP archive was opened."""
     if dialect.compression != "zip":
         return dialect
     return dialect.model_copy(update={"compression": "none", "member": None})
+
+
+def _gaps(frame: pl.DataFrame, before: int | None) -> tuple[int, ...]:
+    """Rows of a sheet that follow a blank one; ``before``: the row above the first."""
+    rows = pl.concat([pl.Series([before], dtype=pl.Int64), frame["row"]])
+    return tuple(frame["row"].filter((rows.diff().slice(1) > 1).fill_null(False)).to_list())
 
 
 def _read_back(folder: Path, index: int, width: int) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -184,4 +189,4 @@ def _raw_columns(frame: pl.DataFrame, width: int) -> list[pl.Expr]:
     ]
 
 
-__all__ = ["Batch", "OpenFile", "limits_of_settings", "read_batches", "read_headers"]
+__all__ = ["Batch", "OpenFile", "read_batches", "read_headers"]

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import IO
 
 from pim_platform.errors import UnreadableFile
+from pim_platform.intake.readers.archive import check_growth
+from pim_platform.intake.readers.limits import limits_of_settings
 
 #: Bytes looked at from the start of a file, decompressed.
 HEAD_BYTES = 256 * 1024
@@ -74,7 +76,7 @@ def is_gzip(path: Path) -> bool:
 def take_sample(path: Path, name: str) -> Sample:
     """Head of the file and, for large plain files, samples spread over it.
 
-    Raises :class:`UnreadableFile` (``not_text``) where a gzip file is damaged.
+    Raises :class:`UnreadableFile` (``damaged_archive``, ``archive_bomb``) where a gzip file cannot be unpacked.
     """
     size = path.stat().st_size
     packed = is_gzip(path)
@@ -163,11 +165,13 @@ def _chunks(raw: IO[bytes], packed: bool, name: str, size: int, limit: int | Non
     try:
         while block := stream.read(size if limit is None else min(size, limit - done)):
             done += len(block)
+            if packed:
+                check_growth(done, raw.tell(), name, limits_of_settings())
             yield block
             if limit is not None and done >= limit:
                 return
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UnreadableFile(
             f"{name} is a damaged gzip file: {error}.", fix="Compress it again and upload it once more.",
-            code="not_text", file=name, expected="an intact gzip file",
+            code="damaged_archive", file=name, expected="an intact gzip file",
         ) from error  # fmt: skip

@@ -18,8 +18,8 @@ from pim_platform.errors import UnreadableFile
 from pim_platform.intake.dialect import Dialect
 from pim_platform.intake.readers.cells import CellsWriter
 from pim_platform.intake.readers.formats import not_a_workbook
-from pim_platform.intake.readers.headers import find_header, join_headers
-from pim_platform.intake.readers.merged import MergedCells
+from pim_platform.intake.readers.headers import find_header
+from pim_platform.intake.readers.merged import MergedCells, Range, joined_headers
 from pim_platform.intake.readers.number_formats import Shown
 from pim_platform.intake.readers.ooxml import column_letters, special_cells
 from pim_platform.intake.readers.plain_text import plain_text
@@ -79,9 +79,13 @@ def convert(path: Path, dialect: Dialect, out: CellsWriter) -> None:
     special = special_cells(path, meta.name)
     start = sheet.start[1] if sheet.start else 0
     rows = _rows(sheet, special.formats, special.errors, start)
-    headers, pending = _take_header(rows, dialect, out.name, meta.name)
+    ranges = sheet.merged_cell_ranges or []
+    above, pending = _take_header(rows, dialect)
+    headers = _headers(above, pending, dialect, ranges, start)
+    if above is not None and not headers:
+        raise _no_header(dialect, out.name)
     out.columns(headers)
-    merged = MergedCells(sheet.merged_cell_ranges or [], start, pending[0][0] if pending else 0)
+    merged = MergedCells(ranges, start, pending[0][0] if pending else 0)
     broken = {row for row, _ in special.uncomputed}
     for row, cells in (*pending, *rows):
         heading = merged.heading(row, cells, len(headers))
@@ -195,30 +199,37 @@ def _text(value: Any) -> str:
     return plain_text(value)
 
 
-def _take_header(rows: Iterator[Row], dialect: Dialect, name: str, sheet: str) -> tuple[list[str], list[Row]]:
-    """The headers, and rows that were read on the way but come below them."""
+def _take_header(rows: Iterator[Row], dialect: Dialect) -> tuple[list[Row] | None, list[Row]]:
+    """The rows of the header, None where there is none, and rows read on the way that come below."""
     if dialect.header_row is None:
-        pending = [row for _, row in zip(range(LOOKED_AT), rows, strict=False)]
-        width = max((len(cells) for _, cells in pending), default=0)
-        return [f"column_{index + 1}" for index in range(width)], pending
-    last = dialect.header_row + dialect.header_rows - 1
-    above: list[list[str]] = []
+        return None, [row for _, row in zip(range(LOOKED_AT), rows, strict=False)]
+    above: list[Row] = []
     for row, cells in rows:
-        if row > last:
-            return _labels(above, name, sheet, dialect), [(row, cells)]
+        if row >= dialect.header_row + dialect.header_rows:
+            return above, [(row, cells)]
         if row >= dialect.header_row:
-            above.append(cells)
-    return _labels(above, name, sheet, dialect), []
+            above.append((row, cells))
+    return above, []
 
 
-def _labels(rows: list[list[str]], name: str, sheet: str, dialect: Dialect) -> list[str]:
-    if not rows:
-        row = (dialect.header_row or 0) + 1
-        raise UnreadableFile(
-            f"Row {row} of sheet {sheet!r} of {name} is blank, expected the header.",
-            fix="Correct the header row.", code="no_header", file=name, row=row, expected="the header",
-        )  # fmt: skip
-    headers = join_headers(rows) if len(rows) > 1 else list(rows[0])
+def _headers(
+    above: list[Row] | None, pending: list[Row], dialect: Dialect, ranges: list[Range], start: int
+) -> list[str]:
+    if above is None:
+        return [f"column_{index + 1}" for index in range(max((len(cells) for _, cells in pending), default=0))]
+    if not above:
+        return []
+    first, last = above[0][0], above[-1][0]
+    by_row = dict(above)
+    headers = joined_headers([by_row.get(row, []) for row in range(first, last + 1)], first, ranges, start)
     while headers and not headers[-1].strip():
         headers.pop()
     return headers
+
+
+def _no_header(dialect: Dialect, name: str) -> UnreadableFile:
+    row = (dialect.header_row or 0) + 1
+    return UnreadableFile(
+        f"Row {row} of sheet {dialect.sheet!r} of {name} is blank, expected the header.",
+        fix="Correct the header row.", code="no_header", file=name, row=row, expected="the header",
+    )  # fmt: skip
