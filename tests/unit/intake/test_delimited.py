@@ -206,11 +206,10 @@ def test_every_file_of_csv_spectrum_reads_as_expected(catalogues: Path) -> None:
         (b"\xef\xbb\xbf\r\n\r\n", "empty_file"),
         (b"sku,name\n", "header_only"),
         (b"sku,name", "header_only"),
-        (b"PK\x03\x04" + bytes(100), "not_text"),
+        (b"PK\x03\x04" + bytes(100), "damaged_archive"),
         (bytes(range(256)) * 20, "not_text"),
-        (b"\x1f\x8b\x08\x00broken", "not_text"),
-        (b'<?xml version="1.0"?><a/>', "unsupported_format"),
-        (b'[{"sku": 1}]', "unsupported_format"),
+        (b"\x1f\x8b\x08\x00broken", "damaged_archive"),
+        (b"<!DOCTYPE html><table><tr><td>sku", "unsupported_format"),
     ],
 )
 def test_what_is_no_product_file_is_refused_naming_file_and_fix(data: bytes, code: str, tmp_path: Path) -> None:
