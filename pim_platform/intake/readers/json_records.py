@@ -6,6 +6,7 @@ what follows cannot be told, so the file is refused with the place and the numbe
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from pim_platform.intake.dialect import Dialect
     from pim_platform.intake.readers.cells import CellsWriter
 
-#: Bytes of a line of JSON Lines, at most.
-MAX_LINE_BYTES = 64 << 20
+#: Characters of a line of JSON Lines, at most.
+MAX_LINE_CHARACTERS = 64 << 20
 #: Characters of a record that a reject quotes.
 _SHOWN = 200
 
@@ -55,20 +56,23 @@ def convert(path: Path, dialect: Dialect, out: CellsWriter) -> None:
     name = out.name
     with path.open("rb") as stream:
         if dialect.format == "jsonl":
-            _lines(stream, dialect.encoding, records)
-            return
-        window = TextWindow(stream, dialect.encoding, name)
-        steps = parse_path(dialect.record_path or "$")
-        while window.next_document():
-            for found in walk(window, steps):
-                _record(found, records)
-                window.records += 1
-    if not window.records:
+            _lines(stream, dialect.encoding, records, name)
+        else:
+            _documents(TextWindow(stream, dialect.encoding, name), dialect.record_path or "$", records)
+    if records.next == 1:
         raise UnreadableFile(
             f"{name} has no records at {dialect.record_path or '$'}.",
             fix="Correct the record path in the dialect, or check the export.", code="no_records", file=name,
-            value=dialect.record_path, expected="a list of objects",
+            value=dialect.record_path, expected="objects with values",
         )  # fmt: skip
+
+
+def _documents(window: TextWindow, record_path: str, records: RecordsOut) -> None:
+    steps = parse_path(record_path)
+    while window.next_document():
+        for found in walk(window, steps):
+            _record(found, records)
+            window.records += 1
 
 
 def _record(found: Found, records: RecordsOut) -> None:
@@ -111,9 +115,9 @@ def _twice(value: Any) -> Twice | None:
     return None
 
 
-def _lines(stream: IO[bytes], encoding: str, records: RecordsOut) -> None:
+def _lines(stream: IO[bytes], encoding: str, records: RecordsOut, name: str) -> None:
     """Records of JSON Lines; a line that is no object is a bad record with its line number."""
-    for number, line in _numbered(stream, encoding):
+    for number, line in _numbered(stream, encoding, name):
         text = line.strip(" \t\r\n\x1e\ufeff").removesuffix(",")
         if not text or text in "[]":
             continue
@@ -136,19 +140,20 @@ def _lines(stream: IO[bytes], encoding: str, records: RecordsOut) -> None:
                             "write each product as an object with named fields", text)  # fmt: skip
 
 
-def _numbered(stream: IO[bytes], encoding: str) -> Iterator[tuple[int, str]]:
-    import io
-
+def _numbered(stream: IO[bytes], encoding: str, name: str) -> Iterator[tuple[int, str]]:
     text = io.TextIOWrapper(stream, encoding, "pim_mark", newline="\n")
     number = 0
-    while line := text.readline(MAX_LINE_BYTES):
-        number += 1
-        if len(line) >= MAX_LINE_BYTES:
-            raise UnreadableFile(
-                f"Line {number} is longer than {MAX_LINE_BYTES:,} characters.",
-                fix="Write one product per line.", code="record_too_large", row=number,
-            )  # fmt: skip
-        yield number, line
+    try:
+        while line := text.readline(MAX_LINE_CHARACTERS):
+            number += 1
+            if len(line) >= MAX_LINE_CHARACTERS:
+                raise UnreadableFile(
+                    f"{name}, line {number}: it is longer than {MAX_LINE_CHARACTERS:,} characters.",
+                    fix="Write one product per line.", code="record_too_large", file=name, row=number,
+                )  # fmt: skip
+            yield number, line
+    finally:
+        text.detach()
 
 
 def _kind(value: Any) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pim_platform.errors import UnreadableFile
 from pim_platform.intake.readers.flattening import Flat, flatten, is_keyed
 from pim_platform.intake.readers.json_paths import Path, Step, is_of_type, parse_path, walk, write_path
-from pim_platform.intake.readers.json_text import TextWindow, decode
+from pim_platform.intake.readers.json_text import TextWindow, decode, wide_encoding_of_json
 from pim_platform.intake.readers.likeness import PRODUCTS, VARIANTS, choose, is_sku, letters_of, likeness, shares
 from pim_platform.intake.readers.sniff import detect_encoding
 from pim_platform.intake.readers.source import take_sample
@@ -31,6 +31,7 @@ ENOUGH_CHARACTERS = 64 << 20
 _LINES = 50
 #: Members of an object that only wraps a record: ``{"node": {...}, "cursor": "..."}``.
 _WRAPPING = 4
+_WRAPPERS = ("edges", "nodes", "node", "item")
 #: What the keys of an object inside a candidate count.
 _BELOW = 0.4
 #: Lists beside those called variants whose entries may carry an SKU of their own.
@@ -72,9 +73,9 @@ def shape_of(path: FilePath, name: str, record_path: str | None = None) -> Shape
             f"{name} is empty: it holds no records.", fix="Upload a file with at least one product.",
             code="empty_file", file=name, expected="a list of products",
         )  # fmt: skip
-    encoding = detect_encoding(sample)
+    encoding = wide_encoding_of_json(sample.head) or detect_encoding(sample)
     lines = sample.head.decode(encoding, "replace").removeprefix("\ufeff").split("\n")
-    if _are_lines(lines if sample.complete else lines[:-1] or lines):
+    if _are_lines(lines if sample.complete else lines[:-1] or lines, name):
         objects = [value for line in lines[:KEPT] if isinstance(value := _line_value(line), dict)]
         return Shape("jsonl", encoding, "$", find_variants(objects))
     with path.open("rb") as stream:
@@ -98,12 +99,13 @@ def shape_of(path: FilePath, name: str, record_path: str | None = None) -> Shape
     return Shape("json", encoding, write_path(steps), find_variants(examples))
 
 
-def _are_lines(lines: list[str]) -> bool:
-    """Whether most lines are a whole object each."""
+def _are_lines(lines: list[str], name: str) -> bool:
+    """Whether the lines are a whole object each, some broken ones aside."""
     filled = [line for line in islice((line.strip() for line in lines), _LINES) if line]
-    if len(filled) < 2:
-        return False
-    return 2 * sum(isinstance(_line_value(line), dict) for line in filled) > len(filled)
+    objects = sum(isinstance(_line_value(line), dict) for line in filled)
+    if re.search(r"\.(jsonl|ndjson)\b", name, re.IGNORECASE):
+        return objects > 0
+    return objects > 1 and 2 * objects >= len(filled)
 
 
 def _line_value(line: str) -> Any:
@@ -116,50 +118,63 @@ def _line_value(line: str) -> Any:
 def _kinds(window: TextWindow) -> dict[Path, Kind]:
     """The kinds of objects in a file. A document that breaks after some were seen is left to the import to tell."""
     kinds: dict[Path, Kind] = {}
-    try:
-        while window.next_document():
-            _visit(_pruned(window, _LEVELS), (), kinds)
-            if window.position() > ENOUGH_CHARACTERS:
-                break
-    except UnreadableFile:
-        if not kinds:
-            raise
+    pruner = _Pruner(window)
+    while pruner.broken is None and window.position() <= ENOUGH_CHARACTERS and window.next_document():
+        _visit(pruner.value(_LEVELS), (), kinds)
+    if pruner.broken is not None and not any(example for kind in kinds.values() for example in kind.examples):
+        raise pruner.broken
     return kinds
 
 
-def _pruned(window: TextWindow, levels: int) -> Any:
-    """The next value with the first members of its lists and objects."""
-    first = window.peek()
-    if levels == 0 or first not in ("{", "["):
-        return window.value()
-    if first == "{":
+class _Pruner:
+    """Takes values with the first members of their lists and objects; ``broken`` is where the document ends early."""
+
+    def __init__(self, window: TextWindow) -> None:
+        self._window = window
+        self.broken: UnreadableFile | None = None
+
+    def value(self, levels: int) -> Any:
+        """The next value; what was read of it where the document breaks."""
+        try:
+            first = self._window.peek()
+            if levels == 0 or first not in ("{", "["):
+                return self._window.value()
+        except UnreadableFile as error:
+            self.broken = error
+            return None
+        return self._members(levels) if first == "{" else self._elements(levels)
+
+    def _members(self, levels: int) -> dict[str, Any]:
         found: dict[str, Any] = {}
         try:
-            for key in window.members():
+            for key in self._window.members():
                 if len(found) < KEPT:
-                    found[key] = _pruned(window, levels - 1)
+                    found[key] = self.value(levels - 1)
                 else:
-                    window.skip()
-        except UnreadableFile:
-            if not found or levels < _LEVELS - 1:
-                raise
+                    self._window.skip()
+                if self.broken is not None:
+                    break
+        except UnreadableFile as error:
+            self.broken = error
         return found
-    kept = _Cut()
-    kept.total = 0
-    try:
-        for _ in window.elements():
-            kept.total += 1
-            if len(kept) < KEPT:
-                kept.append(_pruned(window, levels - 1))
-            elif window.position() > ENOUGH_CHARACTERS:
-                break
-            else:
-                window.value()
-    except UnreadableFile:
-        # What was seen tells where the records are; reading them tells where the file breaks.
-        if not kept or levels < _LEVELS - 2:
-            raise
-    return kept
+
+    def _elements(self, levels: int) -> _Cut:
+        kept = _Cut()
+        kept.total = 0
+        try:
+            for _ in self._window.elements():
+                kept.total += 1
+                if len(kept) < KEPT:
+                    kept.append(self.value(levels - 1))
+                elif self._window.position() > ENOUGH_CHARACTERS:
+                    break
+                else:
+                    self._window.value()
+                if self.broken is not None:
+                    break
+        except UnreadableFile as error:
+            self.broken = error
+        return kept
 
 
 def _visit(value: Any, path: Path, kinds: dict[Path, Kind]) -> None:
@@ -203,12 +218,20 @@ def best_path(kinds: Mapping[Path, Kind]) -> Path | None:
 
 
 def _score(path: Path, kind: Kind) -> float:
+    if all(_only_wraps(example) for example in kind.examples):
+        return 0.0
     keys = shares(_names(example) for example in kind.examples)
     depth = sum(step.kind == "key" for step in path)
     score = likeness(keys, _container(path), kind.count, depth)
     if any(is_of_type(example, "Product") for example in kind.examples):
         score += 6.0
     return score
+
+
+def _only_wraps(example: Mapping[str, Any]) -> bool:
+    """Whether an object only holds records: keyed by id, or as GraphQL and schema.org's lists wrap them."""
+    inner = (example.get(key) for key in _WRAPPERS)
+    return _is_map(example) or (len(example) <= _WRAPPING and any(isinstance(value, (dict, list)) for value in inner))
 
 
 def _names(example: Mapping[str, Any]) -> dict[str, float]:

@@ -15,7 +15,6 @@ from typing import IO, Any
 
 from pim_platform.errors import UnreadableFile
 from pim_platform.intake.readers import source  # noqa: F401 - it registers the error handler pim_mark
-from pim_platform.intake.readers.sniff import wide_encoding
 
 #: Characters read at a time.
 READ_CHARACTERS = 1 << 20
@@ -259,14 +258,21 @@ def _fix_for(text: str, at: int) -> str:
     return "Correct the place, or export the file again with a JSON library."
 
 
+def wide_encoding_of_json(head: bytes) -> str | None:
+    """UTF-16 or UTF-32, by byte order mark or because JSON begins with two ASCII characters (RFC 4627, section 3)."""
+    for mark, name in ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
+                       (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):  # fmt: skip
+        if head.startswith(mark):
+            return name
+    zeros = "".join("0" if byte == 0 else "x" for byte in head[:4])
+    return {"x000": "utf-32-le", "000x": "utf-32-be", "x0x0": "utf-16-le", "0x0x": "utf-16-be"}.get(zeros)
+
+
 def _decoded(stream: IO[bytes], encoding: str) -> Iterator[str]:
     """The stream as text; bytes that the encoding cannot decode become lone surrogates, which no text may hold."""
-    head = stream.read(64 * 1024)
-    decoder = codecs.getincrementaldecoder(wide_encoding(head) or encoding)("pim_mark")
-    data = head
-    while data:
+    decoder = codecs.getincrementaldecoder(encoding)("pim_mark")
+    while data := stream.read(READ_CHARACTERS):
         if text := decoder.decode(data):
             yield text
-        data = stream.read(READ_CHARACTERS)
     if text := decoder.decode(b"", final=True):
         yield text
