@@ -44,6 +44,7 @@ class Source(Base):
         CheckConstraint("default_currency ~ '^[A-Z]{3}$'", name="currency"),
         CheckConstraint(_POLICIES, name="confirm_policy"),
         CheckConstraint("absent_rows IN ('keep', 'deactivate', 'delete')", name="absent_rows"),
+        CheckConstraint("reject_policy ~ '^(skip|stop_first|stop_above:[0-9.]+%)$'", name="reject_policy"),
         UniqueConstraint("tenant_id", "slug", name="uq_sources_tenant_id_slug"),
     )
 
@@ -57,6 +58,8 @@ class Source(Base):
     confirm_policy: Mapped[str | None] = mapped_column(Text)
     full_feed: Mapped[bool] = mapped_column(server_default=text("false"))
     absent_rows: Mapped[str] = mapped_column(Text, server_default="keep")
+    reject_policy: Mapped[str | None] = mapped_column(Text)
+    skip_unchanged: Mapped[bool] = mapped_column(server_default=text("false"))
     last_accepted_job_id: Mapped[UUID | None]
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
@@ -163,6 +166,7 @@ class ImportJob(Base):
     groupings: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"))
     schema_version: Mapped[int | None]
     row_count: Mapped[int | None] = mapped_column(BigInteger)
+    row_count_exact: Mapped[bool] = mapped_column(server_default=text("true"))
     imported_count: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     rows_read: Mapped[int | None] = mapped_column(BigInteger)
     rows_created: Mapped[int | None] = mapped_column(BigInteger)
@@ -276,6 +280,33 @@ class ImportAttempt(Base):
         """The ledger of this merge (design D4) by its short names."""
         names = ("read", "created", "updated", "unchanged", "rejected", "superseded", "merged")
         return {name: getattr(self, f"rows_{name}") for name in names}
+
+
+class UndoConflict(Base):
+    """A product of which an undo (``job_id``) left something as it was, because it changed later (design D15).
+
+    ``fields`` is ``{field: number of the commit that changed it last}``.
+    """
+
+    __tablename__ = "undo_conflicts"
+    __table_args__ = (
+        CheckConstraint("outcome IN ('restore', 'keep')", name="outcome"),
+        ForeignKeyConstraint(
+            ["tenant_id", "job_id"], [ImportJob.tenant_id, ImportJob.id], name="fk_undo_conflicts_tenant_id_job_id"
+        ),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    sku_key: Mapped[str] = mapped_column(Text(collation="C"), primary_key=True)
+    product_id: Mapped[UUID] = mapped_column(primary_key=True)
+    sku: Mapped[str] = mapped_column(Text)
+    name: Mapped[str] = mapped_column(Text)
+    outcome: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(Text)
+    fields: Mapped[dict[str, int]] = mapped_column(JSONB, server_default=text("'{}'"))
+    later_seq: Mapped[int | None] = mapped_column(BigInteger)
+    other_product_id: Mapped[UUID | None]
 
 
 class MappingTemplate(Base):
