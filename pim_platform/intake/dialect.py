@@ -7,23 +7,21 @@ large file whole; what the other formats need is found by their readers.
 
 from __future__ import annotations
 
-import re
+import codecs
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pim_platform.errors import UnreadableFile
-from pim_platform.intake.readers import sniff
-from pim_platform.intake.readers.headers import find_header
-from pim_platform.intake.readers.source import Sample
+from pim_platform.errors import InvalidRequest
 
 Format = Literal["csv", "xlsx", "json", "jsonl", "xml", "parquet"]
 Compression = Literal["none", "gzip", "zip"]
 
 
 class Dialect(BaseModel):
-    """How to read one file. Change it with ``model_copy(update=...)``; it travels as JSON."""
+    """How to read one file; it travels as JSON. Change it with :meth:`changed`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -51,76 +49,82 @@ class Dialect(BaseModel):
     date_order: Literal["DMY", "MDY", "YMD"] | None = Field(
         None, description="Order of day, month and year where a date itself does not tell."
     )
-    notes: tuple[str, ...] = Field((), description="What a person should know of the file: sheets that are not read.")
+
+    def changed(self, changes: Mapping[str, Any]) -> Dialect:
+        """This dialect with the fields of ``changes`` (see :func:`parse_changes`).
+
+        Raises :class:`InvalidRequest` with code ``invalid_dialect`` where one has no meaning for the format.
+        """
+        meant = {*_BY_FORMAT[self.format], *(("member",) if self.compression == "zip" else ())}
+        for name, value in changes.items():
+            if name not in meant:
+                kind = f"{self.format} in an archive" if self.compression == "zip" else self.format
+                raise InvalidRequest(
+                    f"The file is {kind}, for which {name!r} has no meaning.",
+                    fix=f"Leave it out, or give any of: {', '.join(sorted(meant))}.",
+                    code="invalid_dialect", column=name, value=value, expected=", ".join(sorted(meant)),
+                )  # fmt: skip
+        update = dict(changes)
+        if "header_row" in update and "header_rows" not in update:
+            update["header_rows"] = 1
+        return self.model_copy(update=update)
 
 
-def detect_dialect(path: Path, *, filename: str | None = None) -> Dialect:
+_TREE = ("record_path", "expand", "encoding", "decimal", "date_order")
+_BY_FORMAT: dict[Format, tuple[str, ...]] = {
+    "csv": (
+        "encoding", "delimiter", "quote", "escape", "line_end", "header_row", "header_rows", "decimal", "date_order",
+    ),
+    "xlsx": ("sheet", "header_row", "header_rows", "decimal", "date_order"),
+    "json": _TREE,
+    "jsonl": _TREE,
+    "xml": _TREE,
+    "parquet": ("decimal", "date_order"),
+}  # fmt: skip
+#: The fields that a person may give; format and compression are what the file is.
+CHANGEABLE = tuple(dict.fromkeys(("member", *(name for names in _BY_FORMAT.values() for name in names))))
+
+
+def parse_changes(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a dialect that a person gave, checked. Raises :class:`InvalidRequest` with code ``invalid_dialect``.
+
+    >>> parse_changes({"delimiter": ";", "header_row": None})
+    {'delimiter': ';', 'header_row': None}
+    """
+    unknown = [name for name in given if name not in CHANGEABLE]
+    if unknown:
+        raise _invalid(f"The dialect has no field {unknown[0]!r} that can be given", unknown[0], given[unknown[0]])
+    try:
+        checked = Dialect.model_validate(dict(given))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        message = first["msg"][:1].lower() + first["msg"][1:]
+        raise _invalid(f"The dialect's {name} cannot be {given[name]!r}: {message}", name, given[name]) from error
+    try:
+        codecs.lookup(checked.encoding)
+    except LookupError as error:
+        raise InvalidRequest(
+            f"The encoding {checked.encoding!r} is unknown.", fix="Use a name such as utf-8, cp1252 or shift_jis.",
+            code="unknown_encoding", column="encoding", value=checked.encoding,
+        ) from error  # fmt: skip
+    return {name: getattr(checked, name) for name in given}
+
+
+def _invalid(message: str, name: str, value: Any) -> InvalidRequest:
+    return InvalidRequest(
+        f"{message}.", fix=f"Fields that can be given: {', '.join(CHANGEABLE)}.", code="invalid_dialect", column=name,
+        value=str(value),
+    )  # fmt: skip
+
+
+def detect_dialect(path: Path, *, filename: str | None = None, changes: Mapping[str, Any] | None = None) -> Dialect:
     """Find out how ``path`` is written; ``filename`` is the user's name for it, used in messages.
 
-    Raises :class:`UnreadableFile` with code ``empty_file``, ``header_only``, ``not_text``,
-    ``unsupported_format`` or another that names what is wrong with the file.
+    ``changes``: what a person says of it. Raises :class:`UnreadableFile` with code ``empty_file``, ``header_only``,
+    ``not_text``, ``unsupported_format`` or another that names what is wrong with the file.
     """
     from pim_platform.intake.readers.opening import OpenFile  # it reads by dialects
 
     with OpenFile(path, filename) as file:
-        return file.detect()
-
-
-def dialect_of_sample(sample: Sample, name: str) -> Dialect:
-    """The dialect of a sample already taken (see :func:`detect_dialect` for what it raises)."""
-    if not sample.head.strip(b"\x00\xef\xbb\xbf\xff\xfe \t\r\n"):
-        raise UnreadableFile(
-            f"{name} is empty: it holds no records.",
-            fix="Upload a file with a header line and at least one product line.", code="empty_file",
-            file=name, expected="a header line and product lines",
-        )  # fmt: skip
-    sniff.refuse_binary(sample.head, name)
-    encoding = sniff.detect_encoding(sample)
-    text = sniff.decode_head(sample.head, encoding, complete=sample.complete)
-    sniff.refuse_other_formats(text, name)
-    line_end: Literal["\n", "\r"] = "\r" if "\n" not in text and "\r" in text else "\n"
-    shape = sniff.detect_shape(text, line_end, complete=sample.complete)
-    filled = [record for record in shape.records if any(cell.strip() for cell in record)]
-    place = find_header(filled, start=shape.instructions)
-    header_row, first = place.row, 0 if place.row is None else place.row + place.rows
-    if header_row is not None and len(filled) <= first and sample.complete:
-        headers = ", ".join(repr(cell.strip()) for cell in filled[-1][:12]) if filled else ""
-        raise UnreadableFile(
-            f"{name} holds a header line ({headers}) but no records.",
-            fix="Add at least one product line below the header.", code="header_only",
-            file=name, expected="product lines below the header",
-        )  # fmt: skip
-    if header_row is not None and filled:
-        width = max(map(len, filled[header_row:first]))
-    else:
-        width = max(map(len, filled), default=0)
-    return Dialect(
-        compression="gzip" if sample.gzip else "none",
-        encoding=encoding,
-        delimiter=shape.delimiter,
-        quote=shape.quote,
-        escape=shape.escape,
-        line_end=line_end,
-        header_row=header_row,
-        header_rows=place.rows,
-        width=width,
-        decimal=_decimal_sign(filled[first:]),
-    )
-
-
-def _decimal_sign(records: list[list[str]]) -> Literal[".", ","] | None:
-    """The decimal sign that the file's unambiguous numbers vote for, None where none votes.
-
-    ``12,5`` and ``1.234,56`` are votes for the comma; ``1,234`` could be either and has no vote.
-    """
-    comma = point = 0
-    for record in records:
-        for cell in record:
-            if not cell or len(cell) > 24 or not any(c.isdigit() for c in cell):
-                continue
-            tail = re.search(r"\d([.,])(\d{1,2}|\d{4,})\D{0,4}$", cell)
-            if tail and re.fullmatch(r"[^\w]*(?:[A-Za-z]{1,3})?\s*[\d.,\s'\u00a0\u202f]+\D{0,4}", cell):
-                comma, point = comma + (tail[1] == ","), point + (tail[1] == ".")
-    if comma == point:
-        return None
-    return "," if comma > point else "."
+        return file.detect(changes)

@@ -181,15 +181,16 @@ def _read(path: Path, name: str, request: dict[str, Any], limits: Limits, folder
     plain = unpack(path, kind["compression"], kind["member"], name, limits, folder / "unpacked")
     if plain != path:
         check_unpacked(plain, name, limits)
+    out = CellsWriter(folder, name, limits)
     reader = importlib.import_module(READERS[kind["format"]])
     if request["dialect"] is not None:
         dialect = Dialect.model_validate(request["dialect"])
     else:
         changes = request["changes"]
         # Where the records are decides what else is found, so a reader that asks for it is told first.
-        found = reader.detect(plain, name, **{key: changes[key] for key in _asked(reader) if key in changes})
-        dialect = found.model_copy(update={**packed, **changes})
-    out = CellsWriter(folder, name, limits)
+        told = {"note": out.note, **changes}
+        found = reader.detect(plain, name, **{key: told[key] for key in _asked(reader) if key in told})
+        dialect = found.model_copy(update=packed).changed(changes)
     reader.convert(plain, dialect.model_copy(update={"compression": "none", "member": None}), out)
     out.close()
     if plain != path:

@@ -7,7 +7,7 @@ most once, however often it is asked.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -16,12 +16,13 @@ from typing import Any, Self
 import polars as pl
 
 from pim_platform.catalog.staged import RAW_PREFIX
-from pim_platform.intake.dialect import Dialect, dialect_of_sample
+from pim_platform.intake.dialect import Dialect, parse_changes
 from pim_platform.intake.readers import delimited
 from pim_platform.intake.readers.archive import unpack
 from pim_platform.intake.readers.cells import BAD_FILE, ROWS_FILE, TOLD
 from pim_platform.intake.readers.convert import Converted, convert
 from pim_platform.intake.readers.delimited import Batch
+from pim_platform.intake.readers.delimited_dialect import dialect_of_sample
 from pim_platform.intake.readers.formats import Kind, recognise
 from pim_platform.intake.readers.limits import Limits, limits_of_settings
 from pim_platform.intake.readers.rows import empty_bad_frame
@@ -51,21 +52,23 @@ class OpenFile:
     ) -> None:
         self._stack.close()
 
-    def detect(self, changes: dict[str, Any] | None = None) -> Dialect:
+    def detect(self, changes: Mapping[str, Any] | None = None) -> Dialect:
         """How the file is written; ``changes`` are fields of the dialect that a person gave.
 
-        Raises :class:`UnreadableFile` where it is none of the formats that are read, empty or damaged.
+        Raises :class:`UnreadableFile` where it is none of the formats that are read, empty or damaged, and
+        :class:`InvalidRequest` (``invalid_dialect``) where a change has no meaning for it.
         """
-        changes = dict(changes or {})
-        kind = recognise(self.path, self.name, self._limits, member=changes.pop("member", None))
+        changes = parse_changes(changes or {})
+        kind = recognise(self.path, self.name, self._limits, member=changes.get("member"))
+        Dialect(format=kind.format, compression=kind.compression).changed(changes)
         if kind.format != "csv":
             converted = convert(self.path, self.name, kind, self._folder(), self._limits, changes=changes)
             self._converted[converted.dialect] = converted
             return converted.dialect
         plain = self._plain_path(Dialect(compression=kind.compression, member=kind.member))
         self._sample = take_sample(plain, self.name)
-        found = dialect_of_sample(self._sample, self.name)
-        return found.model_copy(update={"compression": kind.compression, "member": kind.member, **changes})
+        found = dialect_of_sample(self._sample, self.name, changes)
+        return found.model_copy(update={"compression": kind.compression, "member": kind.member}).changed(changes)
 
     def headers(self, dialect: Dialect) -> list[str]:
         """The header cells, trimmed; blank and repeated ones stay: the index of a column is its identity."""

@@ -151,14 +151,14 @@ def decode_head(head: bytes, encoding: str, *, complete: bool) -> str:
     return text
 
 
-def detect_shape(text: str, line_end: str, *, complete: bool) -> Shape:
-    """Delimiter, quote and escape that make the records of ``text`` most alike."""
+def detect_shape(text: str, line_end: str, *, complete: bool, delimiter: str | None = None) -> Shape:
+    """Delimiter (unless it is given), quote and escape that make the records of ``text`` most alike."""
     part = text[:SHAPE_CHARS]
     if line_end == "\r":
         part = part.replace("\r", "\n")
     whole = complete and len(text) <= SHAPE_CHARS
     named = re.match(r'"?sep=([^\r\n"])"?[^\w\r\n]*\n?', part, re.IGNORECASE)
-    delimiters = named[1] if named and named[1].isascii() else DELIMITERS
+    delimiters = delimiter or (named[1] if named and named[1].isascii() else DELIMITERS)
     quotes = ['"']
     if len(re.findall(r"(?:^|[,;\t|])'[^'\n]*'(?=[,;\t|\r\n]|$)", part, re.MULTILINE)) >= 3 and '"' not in part:
         quotes = ["'"]

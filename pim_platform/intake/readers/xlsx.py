@@ -7,7 +7,7 @@ either. Numbers, dates and booleans come as the text a person reads (see :mod:`.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,10 @@ Row = tuple[int, list[str]]
 """0-based row and its cells, from the sheet's first column on."""
 
 
-def detect(path: Path, name: str, *, sheet: str | None = None) -> Dialect:
+def detect(path: Path, name: str, *, sheet: str | None = None, note: Callable[[str], None] | None = None) -> Dialect:
     """The sheet (``sheet``, or the one that looks most like a table of products) and where its header is.
+
+    ``note`` is told which sheets are not read.
 
     Raises :class:`UnreadableFile` with code ``not_a_workbook``, ``encrypted``, ``unknown_sheet``, ``empty_file`` or
     ``header_only``.
@@ -59,12 +61,14 @@ def detect(path: Path, name: str, *, sheet: str | None = None) -> Dialect:
             expected="products below the header",
         )  # fmt: skip
     first, last = best.header or (None, None)
+    if note is not None:
+        for text in notes:
+            note(text)
     return Dialect(
         format="xlsx",
         sheet=best.name,
         header_row=first,
         header_rows=1 if first is None or last is None else last - first + 1,
-        notes=tuple(notes),
     )
 
 
