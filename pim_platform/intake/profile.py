@@ -17,6 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from pim_platform.catalog.schema import FieldType
 from pim_platform.catalog.staged import RAW_PREFIX
 from pim_platform.intake import vocabulary as words
+from pim_platform.intake.patterns import (
+    DateOrder,
+    common_masks,
+    date_order,
+    is_price_list,
+    isbn10_is_valid,
+    number_range,
+)
 
 #: Distinct values per column whose patterns are looked at.
 EXAMINED = 300
@@ -27,12 +35,12 @@ _NUMBER = re.compile(r"[-+−]?(?:\d[\d.,'’\s\u00a0\u202f]*|[.,]\d+)(?:[eE][-+
 _UNIT = re.compile(r"(.*\d)\s*([a-zA-Zµ°%²³/\"″]{1,6})")
 _MONEY = re.compile(words.CURRENCY_PATTERN)
 _URL = re.compile(r"https?://[^\s/?#]+\S*", re.IGNORECASE)
+_PER_UNIT = re.compile(words.PER_UNIT)
+#: Accountants' brackets around what is owed, and a dash for no cents.
+_OWED = re.compile(r"^\((.*)\)$")
+_CENTLESS = re.compile(r"[.,][-–—]+$")
 _BOOLEANS = frozenset(words.TRUE_WORDS + words.FALSE_WORDS)
 _SIGNS = words.currency_codes(None)
-#: Words that mean yes or no only where nothing else is in the column.
-_SHY = frozenset(
-    ["1", "0", "x", "t", "f", "o", "n", "y", "j", "-", "on", "off", "no", "ja", "si", "da", "ne", "ei", "ano", "d"]
-)
 
 
 class ColumnProfile(BaseModel):
@@ -48,6 +56,7 @@ class ColumnProfile(BaseModel):
     distinct_share: float = 0.0
     distinct: int = 0
     max_length: int = 0
+    min_length: int = 0
     mean_length: float = 0.0
     examples: list[str] = Field(default_factory=list)
     number_share: float = 0.0
@@ -57,10 +66,19 @@ class ColumnProfile(BaseModel):
     gtin_share: float = Field(0.0, description="Cells of 8, 12, 13 or 14 digits whose GS1 check digit is right.")
     leading_zeros: bool = False
     currency: str | None = None
+    currencies: list[str] = Field(default_factory=list, description="ISO 4217 codes of all currencies in the cells.")
     unit: str | None = None
     decimal: Literal[".", ","] | None = None
     separator: str | None = None
     text_share: float = Field(0.0, description="Cells with white space and letters.")
+    isbn_share: float = Field(0.0, description="Cells that are ISBN-10 with the right check digit.")
+    date_share: float = Field(0.0, description="Cells that are dates.")
+    date_order: DateOrder | None = Field(None, description="Order of day, month and year, where one order fits all.")
+    minimum: str | None = Field(None, description="Smallest number of the examined cells, as decimal digits.")
+    maximum: str | None = Field(None, description="Largest number of the examined cells, as decimal digits.")
+    patterns: list[str] = Field(
+        default_factory=list, description="Shapes that many cells have: letters A and a, digits 9, such as AA-999."
+    )
     listed: bool = Field(False, description="Some cells are JSON arrays; the other facts are of their entries.")
 
 
@@ -95,6 +113,7 @@ def profile_columns(
                 distinct_share=distinct.len() / cells.len(),
                 distinct=distinct.len(),
                 max_length=int(str(lengths.max())),
+                min_length=int(str(lengths.min())),
                 mean_length=float(str(lengths.mean())),
                 examples=[value[:120] for value in values[:: max(1, len(values) // EXAMPLES)][:EXAMPLES]],
                 **facts,
@@ -153,33 +172,54 @@ def _facts(values: list[str], decimal: Literal[".", ","] | None) -> dict[str, An
         if _NUMBER.fullmatch(value):
             numbers.append(value)
         elif len(value) <= 24 and any(c.isdigit() for c in value):
+            unit = _UNIT.fullmatch(value)
+            if unit and unit[2].islower() and unit[2] in words.UNITS and _NUMBER.fullmatch(unit[1].strip()):
+                units[unit[2]] += 1  # "12 ft" is a length although "Ft" is a currency
+                continue
             sign = _MONEY.search(value)
             rest = _MONEY.sub("", value, count=1).strip() if sign else ""
             code = (_SIGNS.get(sign[0].upper()) or sign[0].upper()) if sign else ""
-            if sign and code in words.CURRENCY_CODES and _NUMBER.fullmatch(rest):
+            per = _PER_UNIT.sub("", rest) if sign else ""
+            owed = _OWED.sub(r"\1", per) if sign else _OWED.sub(r"\1", value)
+            if sign and code in words.CURRENCY_CODES and _NUMBER.fullmatch(_CENTLESS.sub("", owed).strip()):
                 money[code] += 1
-                numbers.append(rest)
-            elif (unit := _UNIT.fullmatch(value)) and _NUMBER.fullmatch(unit[1].strip()):
+                numbers.append(_CENTLESS.sub("", owed).strip())
+            elif not sign and _NUMBER.fullmatch(_CENTLESS.sub("", owed)):
+                numbers.append(_CENTLESS.sub("", owed))
+            elif unit and _NUMBER.fullmatch(unit[1].strip()):
                 units[unit[2]] += 1
     urls = sum(bool(_URL.match(value)) for value in values)
     separator = _separator(values)
+    dates, order = date_order(values)
+    point = _decimal(numbers) or (_thousands(numbers) if sum(money.values()) >= 0.5 * count else None) or decimal
+    smallest, largest = number_range(numbers, point)
     facts: dict[str, Any] = {
         "number_share": len(numbers) / count,
         "url_share": urls / count,
-        "boolean_like": lower <= _BOOLEANS and not lower <= _SHY,
+        "boolean_like": lower <= _BOOLEANS and not lower <= words.SHY_WORDS,
         "binary": lower <= {"0", "1"},
         "gtin_share": sum(gtin_is_valid(value) for value in values) / count,
         "leading_zeros": any(len(v) > 1 and v[0] == "0" and v.isdigit() for v in values),
         "currency": money.most_common(1)[0][0] if sum(money.values()) >= 0.5 * count else None,
         "unit": units.most_common(1)[0][0] if units and units.most_common(1)[0][1] >= 0.95 * count else None,
-        "decimal": _decimal(numbers) or decimal,
+        "currencies": sorted(money),
+        "decimal": point,
+        "isbn_share": sum(isbn10_is_valid(value) for value in values) / count,
+        "date_share": dates,
+        "date_order": order,
+        "minimum": smallest,
+        "maximum": largest,
+        "patterns": common_masks(values),
         "separator": separator,
         "text_share": sum(" " in v and any(c.isalpha() for c in v) for v in values) / count,
     }
-    if lower <= _SHY and not lower <= {"0", "1"} and len(lower) == 2:
+    if lower <= words.SHY_WORDS and not lower <= {"0", "1"} and len(lower) == 2:
         trues, falses = lower & set(words.TRUE_WORDS), lower & set(words.FALSE_WORDS)
         facts["boolean_like"] = bool(trues and falses)
     facts["type"] = _type(facts, values)
+    lists = sum(is_price_list(value) for value in values)
+    if lists >= 0.9 * count and any(sum(map(value.count, "|;\n,")) and facts["separator"] for value in values):
+        facts["type"] = "multi_price"
     if len(money) > 1:
         facts["currency"] = None  # in a column of several, a bare amount is in the source's or tenant's (design D16)
     return facts
@@ -218,6 +258,14 @@ def _decimal(numbers: list[str]) -> Literal[".", ","] | None:
     if comma == point:
         return None
     return "," if comma > point else "."
+
+
+def _thousands(numbers: list[str]) -> Literal[".", ","] | None:
+    """The decimal sign of amounts of money that hold nothing but groups of three digits: nobody prices in mills."""
+    signs = {c for number in numbers for c in number if c in ".,"}
+    if len(signs) != 1 or not all(re.fullmatch(r"[-+−]?\d{1,3}(?:[.,]\d{3})*|[-+−]?\d+", n) for n in numbers):
+        return None
+    return "," if signs == {"."} else "."
 
 
 def _separator(values: list[str]) -> str | None:

@@ -60,6 +60,8 @@ _SPACES = r"[\s\u00a0\u2007\u2009\u202f]"
 _OWED = r"^\((.*[0-9].*)\)$"
 _OWED_MONEY = r"^([^0-9()]*)\(([^()]*[0-9][^()]*)\)([^0-9()]*)$"
 _MINUS_BEHIND = r"^([^-\u2212]*[0-9])\s*[-\u2212]$"
+#: Swiss and German shops write a dash for no cents.
+_CENTLESS = r"[.,][-–—]+$"
 _POINT = r"^[-+]?(?:\d+|\d{1,3}(?:,\d{3})+)?(?:\.\d*)?(?:[eE][-+]?\d{1,3})?$"
 _COMMA = r"^[-+]?(?:\d+|\d{1,3}(?:\.\d{3})+)?(?:,\d*)?(?:[eE][-+]?\d{1,3})?$"
 _URL = r"^[hH][tT][tT][pP][sS]?://[^\s/?#]"
@@ -179,7 +181,7 @@ def number(text: pl.Expr, rules: Rules) -> pl.Expr:
     """The decimal digits as a JSON number, exactly; null where the text is no number in this style."""
     if rules.unit:
         text = text.str.replace(_unit_behind(rules.unit), "")
-    packed = text.str.replace(_OWED, "-$1").str.replace(_MINUS_BEHIND, "-$1")
+    packed = text.str.replace(_OWED, "-$1").str.replace(_MINUS_BEHIND, "-$1").str.replace(_CENTLESS, "")
     packed = packed.str.replace_all(_SPACES + r"|(?:['’])", "").str.replace("^\u2212", "-")
     if rules.decimal == ",":
         fits = packed.str.contains(_COMMA)

@@ -24,6 +24,14 @@ FALSE_WORDS = _split(
     "✗ ✘ ☐ × inactive inaktiv inactif inactivo inattivo inativo inactief disabled disable unpublished"
 )
 
+#: Words that mean yes or no only where nothing else is in the column: most mean something else as well.
+SHY_WORDS = frozenset(
+    _split(
+        "1 0 x t f o n y j - on off no ja si da ne ei ano d sand sann sant ya nu fals jah jā nē la có 有 無 是 否 真 "
+        "假 예 네 так ні не да"
+    )
+)
+
 CURRENCY_CODES = _split(
     "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF "
     "CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HRK "
