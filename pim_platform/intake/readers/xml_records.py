@@ -259,6 +259,9 @@ class _Survey:
     def _best(self) -> Place | None:
         scores = {}
         for path, kind in self._kinds.items():
+            tags = [name for name in kind.members if not name.startswith("@")]
+            if tags and all(letters_of(tag) in PRODUCTS and (*path, tag) in self._kinds for tag in tags):
+                continue  # it only holds records, whatever it is called
             keys: dict[str, float] = {}
             for name, count in kind.members.items():
                 plain = name.removeprefix("@")
