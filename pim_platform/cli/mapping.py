@@ -117,4 +117,4 @@ def costs(slug: str, days: int, as_json: bool) -> None:
             f"{one['total_input_tokens'] or 0:>12,} in{one['total_output_tokens'] or 0:>10,} out"
             f"  {one['total_cost'] or 0:.6f} USD"
         )
-    click.echo(f"today: {budget.spent:.6f} of {budget.daily:g} USD")
+    click.echo(f"today: {budget.spent:.6f} of {float(budget.daily):g} USD")
