@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from sqlalchemy.orm import Session
 
 from pim_platform.api.import_models import UploadOut
 from pim_platform.catalog.schemas import current_schema
-from pim_platform.errors import UnreadableFile
+from pim_platform.errors import InvalidRequest, UnreadableFile
 from pim_platform.intake.jobs import get_job
 from pim_platform.intake.models import ImportJob, Source
 from pim_platform.intake.proposing import suggested_fields, suggested_mapping
@@ -16,6 +19,29 @@ from pim_platform.tenancy.keys import Caller
 
 #: Records shown of a file (seed 000).
 SAMPLE_ROWS = 5
+
+
+def parse_dialect(text: str | None) -> dict[str, Any] | None:
+    """The form field `dialect`: a JSON object, or nothing. Raises InvalidRequest with code ``invalid_dialect``."""
+    if not text or not text.strip():
+        return None
+    try:
+        given = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _no_object(text) from error
+    if not isinstance(given, dict):
+        raise _no_object(text)
+    return given
+
+
+def _no_object(text: str) -> InvalidRequest:
+    return InvalidRequest(
+        "The form field dialect is no JSON object.",
+        fix='Send an object such as {"delimiter": ";"}, or leave it out.',
+        code="invalid_dialect",
+        column="dialect",
+        value=text[:200],
+    )
 
 
 def upload_answer(workspace: Workspace, caller: Caller, job: ImportJob) -> UploadOut:

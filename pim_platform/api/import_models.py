@@ -123,6 +123,7 @@ class ImportDetail(ImportOut):
 
     merges: list[Merge] = Field(description="Oldest first; `ledger` of the import is what became of all its records.")
     preview: bool = Field(description="Whether there is a diff to read.")
+    dialect: dict[str, Any] = Field(description="How the file is read; empty where that is not known yet.")
 
 
 class ImportList(BaseModel):
@@ -172,6 +173,12 @@ class ConfirmIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     wanted_schema: ConfirmSchema | None = Field(None, alias="schema")
+    dialect: dict[str, Any] | None = Field(
+        None,
+        description="What was recognised wrongly in the file's dialect: it is read anew with these fields, and the "
+        "mapping is one of the columns it has then.",
+        examples=[{"sheet": "Products", "header_row": 2}],
+    )
     mapping: dict[str, str | None] | None = Field(
         None,
         description="`{header: field}`; headers left out are ignored, `#3` addresses the third column.",

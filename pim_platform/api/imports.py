@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
 from pim_platform.api.dependencies import CallerDep, SessionDep, Text, WorkspaceDep, bearer
-from pim_platform.api.import_answers import upload_answer
+from pim_platform.api.import_answers import parse_dialect, upload_answer
 from pim_platform.api.import_models import (
     REJECT_POLICY,
     ConfirmIn,
@@ -60,6 +60,14 @@ def upload(
     reject_policy: Annotated[
         str, Form(pattern=REJECT_POLICY, description="`skip`, `stop_first` or `stop_above:N%`.")
     ] = "skip",
+    dialect: Annotated[
+        Text | None,
+        Form(
+            description="What is known of the file, as a JSON object: `encoding`, `delimiter`, `header_row`, `sheet`, "
+            "`record_path`, `member` ... as the upload answers them.",
+            examples=['{"sheet": "Products"}'],
+        ),
+    ] = None,
     idempotency_key: Annotated[
         Text | None, Header(min_length=1, max_length=200, description="The same key means the same job for ever.")
     ] = None,
@@ -79,6 +87,7 @@ def upload(
         idempotency_key=idempotency_key,
         dry_run=dry_run,
         reject_policy=reject_policy,
+        dialect=parse_dialect(dialect),
     )
     job = propose_job(workspace, caller.tenant_id, job_id)
     if job.state == "mapping":
@@ -121,7 +130,11 @@ def status(workspace: WorkspaceDep, session: SessionDep, job_id: str) -> dict[st
         }
         for merge in merged_attempts(workspace, job)
     ]
-    return job_json(session, job) | {"merges": merges, "preview": job.preview_attempt is not None}
+    return job_json(session, job) | {
+        "merges": merges,
+        "preview": job.preview_attempt is not None,
+        "dialect": job.dialect or {},
+    }
 
 
 @router.post(
@@ -147,6 +160,7 @@ def confirm(workspace: WorkspaceDep, caller: CallerDep, job_id: str, body: Confi
         fields=wanted.fields,
         default_currency=wanted.default_currency,
         default_locale=wanted.default_locale,
+        dialect=body.dialect,
     )
     with tenant_session(workspace.app, caller.tenant_id) as session:
         return job_json(session, job)

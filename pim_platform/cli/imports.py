@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 from uuid import UUID
 
 import click
 
+from pim_platform.cli.dialect import dialect_options, taken_changes
 from pim_platform.errors import EngineUnavailable, Misconfigured
 from pim_platform.settings import Settings, get_settings
 
@@ -30,11 +31,12 @@ _NOT_INPUT = {"internal", "engines_disagree", "ledger_unbalanced", "too_many_att
 
 
 class _Feed(TypedDict):
-    """What the caller says of the file's rows: bad ones, and those it lacks."""
+    """What the caller says of the file: how it is written, what bad rows do, and those it lacks."""
 
     reject_policy: str
     full_feed: bool
     absent_rows: AbsentRows | None
+    dialect: dict[str, Any]
 
 
 @click.command("import")
@@ -58,6 +60,7 @@ class _Feed(TypedDict):
     help="What becomes of products that a full feed holds no more; else as the source says.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@dialect_options
 def import_command(
     file: Path,
     tenant: str,
@@ -69,6 +72,7 @@ def import_command(
     full_feed: bool,
     absent: AbsentRows | None,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Import FILE into a tenant's catalogue.
 
@@ -79,7 +83,12 @@ def import_command(
         from pim_platform.tenancy.tenants import find_tenant
 
         found = find_tenant(workspace.app, tenant)
-        feed: _Feed = {"reject_policy": reject_policy, "full_feed": full_feed, "absent_rows": absent}
+        feed: _Feed = {
+            "reject_policy": reject_policy,
+            "full_feed": full_feed,
+            "absent_rows": absent,
+            "dialect": taken_changes(options),
+        }
         job = _confirmed(workspace, found, file, source, feed, yes=yes, dry_run=dry_run, as_json=as_json)
         if job.state not in ("mapping", "done", "failed", "cancelled", "staged", "held"):
             job = run_to_rest(settings, workspace, found, job, inline=inline, quiet=as_json)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
+
+from pim_platform.cli.dialect import dialect_options, taken_changes, told
 
 
 @click.command("propose")
@@ -14,14 +17,17 @@ import click
 @click.option("--currency", help="ISO 4217 code for prices that name none.")
 @click.option("--locale", help="Locale whose columns take the plain field names, such as de-DE.")
 @click.option("--assist", is_flag=True, help="Ask Claude about unclear columns; needs a key, keeps no log.")
-def propose_command(file: Path, as_json: bool, currency: str | None, locale: str | None, assist: bool) -> None:
+@dialect_options
+def propose_command(
+    file: Path, as_json: bool, currency: str | None, locale: str | None, assist: bool, **options: Any
+) -> None:
     """Show dialect, rows, columns and the proposed mapping of FILE."""
     # Imported here so that `pim --help` stays quick.
     from pim_platform.errors import PimError
     from pim_platform.intake.proposal import propose
 
     try:
-        proposal = propose(file, default_currency=currency, default_locale=locale)
+        proposal = propose(file, default_currency=currency, default_locale=locale, changes=taken_changes(options))
         if assist:
             from pim_platform.intake.assisting import assist_without_server
             from pim_platform.settings import get_settings
@@ -33,10 +39,9 @@ def propose_command(file: Path, as_json: bool, currency: str | None, locale: str
     if as_json:
         click.echo(json.dumps(proposal.to_json(), ensure_ascii=False))
         return
-    dialect = proposal.dialect
     about = "" if proposal.rows_exact else "about "
     click.echo(f"{file.name}: {about}{proposal.rows:,} rows, {len(proposal.headers)} columns")
-    click.echo(f"{dialect.encoding}, delimiter {dialect.delimiter!r}, compression {dialect.compression}")
+    click.echo(told(proposal.dialect))
     lines = [("column", "means", "field", "type", "sure", "why")]
     for column in proposal.columns:
         sure = f"{column.confidence:.2f}" + ("" if column.auto else " ?")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 from uuid import UUID
 
 from sqlalchemy import select, text
@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from pim_platform.errors import InvalidRequest
+from pim_platform.intake.dialect import parse_changes
 from pim_platform.intake.models import ImportJob
 from pim_platform.intake.sources import ensure_source
 from pim_platform.intake.workspace import Workspace
@@ -52,14 +53,17 @@ def land(
     full_feed: bool = False,
     absent_rows: AbsentRows | None = None,
     same_while_unfinished: bool = True,
+    dialect: Mapping[str, Any] | None = None,
 ) -> tuple[UUID, bool]:
     """Store a file and make its job; returns (job id, whether the job is new).
 
     The same bytes from the same source give the same job while that is unfinished, and under the same
     ``idempotency_key`` for ever; else a new one. A ``full_feed`` (or one of a source that sends only such) lists all
     that its source has; ``absent_rows`` says what becomes of the rest, None: as the source says.
-    Raises InvalidRequest (too large, a key used for another file).
+    ``dialect``: fields of the file's dialect that are known; a job that still waits for its mapping is proposed
+    anew with them. Raises InvalidRequest (too large, a key used for another file, ``invalid_dialect``).
     """
+    given = parse_changes(dialect) if dialect else None
     name = PurePosixPath(filename.replace("\\", "/")).name[:_NAME_LENGTH] or "upload"
     try:
         with (
@@ -73,6 +77,8 @@ def land(
                 session, source_id, upload_id, idempotency_key, dry_run, full_feed, same=same_while_unfinished
             )
             if known is not None:
+                if given and idempotency_key is None and known.state in ("pending", "mapping"):
+                    known.state, known.dialect = "pending", given
                 return known.id, False
             job = ImportJob(
                 tenant_id=tenant_id,
@@ -87,6 +93,7 @@ def land(
                 reject_policy=reject_policy,
                 full_feed=full_feed,
                 absent_rows=absent_rows,
+                dialect=given,
             )
             session.add(job)
             session.flush()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping as AbstractMapping
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func
@@ -23,33 +25,60 @@ from pim_platform.storage.postgres import tenant_session
 def propose_job(workspace: Workspace, tenant_id: UUID, job_id: UUID) -> ImportJob:
     """Fill a ``pending`` job with its proposal: it waits in ``mapping`` then. A job further on is returned as it is.
 
-    A file that cannot be read fails the job, and the error (UnreadableFile) is raised.
+    What a person said of the dialect when the file landed goes before what is detected. A file that cannot be read
+    fails the job, and the error (UnreadableFile, InvalidRequest) is raised.
     """
     with tenant_session(workspace.app, tenant_id) as session:
         job = get_job(session, job_id)
         if job.state != "pending":
             return job
-        key = session.get_one(Upload, (tenant_id, job.upload_id)).object_key
-        schema = current_schema(session)
-        currency = session.get_one(Source, (tenant_id, job.source_id)).default_currency or schema.default_currency
     try:
-        with workspace.objects.local_copy(key) as path:
-            proposal = propose(
-                path,
-                filename=job.filename,
-                schema=schema,
-                default_currency=currency,
-                default_locale=schema.default_locale,
-            )
+        proposal = _proposal(workspace, tenant_id, job, job.dialect)
     except BadInput as error:
         fail_job(workspace, tenant_id, job_id, error)
         raise
-    proposal = _taught(workspace, tenant_id, job, proposal, schema)
     with tenant_session(workspace.app, tenant_id) as session:
         job = get_job(session, job_id, lock=True)
         if job.state == "pending":
             _write(session, job, proposal)
         return job
+
+
+def propose_again(workspace: Workspace, tenant_id: UUID, job_id: UUID, changes: AbstractMapping[str, Any]) -> ImportJob:
+    """Read the file of a job that waits in ``mapping`` anew, by a dialect with these fields, and propose from there.
+
+    A job in any other state is returned as it is. Raises NotFound, InvalidRequest (``invalid_dialect``) and
+    UnreadableFile; the job and its proposal stay as they were then.
+    """
+    with tenant_session(workspace.app, tenant_id) as session:
+        job = get_job(session, job_id)
+        if job.state != "mapping":
+            return job
+    proposal = _proposal(workspace, tenant_id, job, changes)
+    with tenant_session(workspace.app, tenant_id) as session:
+        job = get_job(session, job_id, lock=True)
+        if job.state == "mapping":
+            _write(session, job, proposal)
+        return job
+
+
+def _proposal(
+    workspace: Workspace, tenant_id: UUID, job: ImportJob, changes: AbstractMapping[str, Any] | None
+) -> Proposal:
+    with tenant_session(workspace.app, tenant_id) as session:
+        key = session.get_one(Upload, (tenant_id, job.upload_id)).object_key
+        schema = current_schema(session)
+        currency = session.get_one(Source, (tenant_id, job.source_id)).default_currency or schema.default_currency
+    with workspace.objects.local_copy(key) as path:
+        proposal = propose(
+            path,
+            filename=job.filename,
+            schema=schema,
+            default_currency=currency,
+            default_locale=schema.default_locale,
+            changes=changes,
+        )
+    return _taught(workspace, tenant_id, job, proposal, schema)
 
 
 def _taught(
@@ -69,6 +98,7 @@ def _taught(
 def _write(session: Session, job: ImportJob, proposal: Proposal) -> None:
     job.state = "mapping"
     job.dialect = proposal.dialect.model_dump()
+    job.format = proposal.dialect.format
     job.headers = list(proposal.headers)
     job.header_fingerprint = proposal.fingerprint
     job.sample_rows = list(proposal.sample_rows)
