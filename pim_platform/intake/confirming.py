@@ -20,7 +20,7 @@ from pim_platform.intake.feedback import Evidence, remember_feedback
 from pim_platform.intake.jobs import get_job
 from pim_platform.intake.mapping import Mapping, mapping_from_flat, validate
 from pim_platform.intake.models import ImportJob, MappingTemplate, Source
-from pim_platform.intake.proposing import suggested_fields, suggested_mapping
+from pim_platform.intake.proposing import propose_again, suggested_fields, suggested_mapping
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy.audit import Actor, record
@@ -41,6 +41,7 @@ def confirm_job(
     default_currency: str | None = None,
     default_locale: str | None = None,
     evidence: Evidence = "person",
+    dialect: AbstractMapping[str, Any] | None = None,
 ) -> ImportJob:
     """Confirm a job that waits in ``mapping``; it is ``confirmed`` then and gets its run.
 
@@ -49,9 +50,13 @@ def confirm_job(
     ``fields`` are schema fields to add or to keep (those a tenant has already stay as they are unless their
     type changes, which is refused); without them the proposed ones are added as far as the mapping writes them.
     ``evidence`` says who stands behind it: only what a ``person`` looked at counts as feedback.
+    ``dialect``: fields of the dialect that were recognised wrongly; the file is read anew with them, and the mapping
+    given or proposed is one of the columns that it has then.
     Raises NotFound, Conflict (confirmed before, or not ready), InvalidMapping, InvalidSchema, InvalidRequest
-    (``default_locale`` is none).
+    (``default_locale`` is none, ``invalid_dialect``), UnreadableFile (by that dialect).
     """
+    if dialect:
+        propose_again(workspace, tenant_id, job_id, dialect)
     if default_locale is not None:
         default_locale = normalise_locale(default_locale)
     with tenant_session(workspace.app, tenant_id) as session:

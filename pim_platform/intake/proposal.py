@@ -6,6 +6,7 @@ its rows are counted exactly. Loads neither Pandera nor Dagster, so that it answ
 
 from __future__ import annotations
 
+from collections.abc import Mapping as AbstractMapping
 from pathlib import Path
 from typing import Any
 
@@ -108,18 +109,21 @@ def propose(
     default_locale: str | None = None,
     saved: Mapping | None = None,
     dialect: Dialect | None = None,
+    changes: AbstractMapping[str, Any] | None = None,
 ) -> Proposal:
     """Propose dialect, schema and mapping for a file.
 
     ``schema`` is the tenant's present one: its fields are preferred and keep their types. ``saved``
     is the mapping last confirmed for this source: where the headers are the same it is taken as it
-    is. ``dialect`` overrides detection. No currency is invented: unknown stays None.
-    Raises :class:`UnreadableFile` as :func:`pim_platform.intake.dialect.detect_dialect` does.
+    is. ``dialect`` is taken instead of detecting one; ``changes`` are fields of it that a person gave. No currency
+    is invented: unknown stays None.
+    Raises :class:`UnreadableFile` and InvalidRequest as :func:`pim_platform.intake.dialect.detect_dialect` does.
     """
     name = filename or path.name
     with OpenFile(path, name) as file:
-        dialect = dialect or file.detect()
+        dialect = dialect or file.detect(changes)
         rows = sample_rows(file, dialect)
+        notes = file.notes(dialect)
     headers = rows.headers
     if rows.count == 0:
         raise UnreadableFile(
@@ -156,7 +160,7 @@ def propose(
         default_locale=locale,
         groupings=groupings,
         saved=fits,
-        notices=_notices(columns, profiles, groupings),
+        notices=[*notes, *_notices(columns, profiles, groupings)],
     )
 
 
