@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pim_platform.storage.migrations.postgres.statements import run_file
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
