@@ -70,7 +70,7 @@ def confirm_job(
         chosen = _chosen(mapping, columns, groupings, headers, wanted, proposed)
         validate(chosen, wanted, headers)
         written = {column.field for column in chosen.active_columns}
-        written |= {grouping.images_field for grouping in chosen.groupings}
+        written |= {name for grouping in chosen.groupings for name in (grouping.images_field, grouping.names_field)}
         if fields is None:  # what nobody asked for by name is added only where a column fills it
             wanted = _merged_schema(
                 schema, [field for field in offered if field.name in written], default_currency, default_locale

@@ -15,7 +15,7 @@ whole groups at a time. So memory depends neither on the file nor on the order o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ from pim_platform.catalog.staged import RAW_PREFIX
 from pim_platform.errors import BadInput
 from pim_platform.intake.mapping.grouping import MADE_BY_GROUPING, Grouping
 from pim_platform.intake.mapping.models import ColumnMapping, Mapping
+from pim_platform.intake.readers.rows import SHOWN
 from pim_platform.intake.values import clean
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 #: Rows a group may have; more belong to a column that names no product. It bounds the memory of one group.
 GROUP_ROWS = 100_000
+#: Locales that a file may have: each gives a column to every text.
+MAX_LOCALES = 200
 #: Files that scattered groups are divided into, at most.
 _BUCKETS = 64
 #: Noted rows after which what was noted is summed up.
@@ -45,6 +48,8 @@ _OWN_TARGETS = frozenset({"gtin", "price", "compare_at_price", "cost", "stock_qu
 #: Words for product types as shops write them: WooCommerce, Magento and UnoPim, Amazon (also in German), Odoo.
 _PARENT_TYPES = r"\b(variable|configurable|parent|master|vater)\b"
 _BUNDLE_TYPES = r"\b(bundle|grouped|kit)\b"
+#: Language, script and region of BCP 47, also with the underscores of Java and gettext.
+_LOCALE = r"^(?<language>[A-Za-z]{2,3})(?:[-_](?<script>[A-Za-z]{4}))?(?:[-_](?<region>[A-Za-z]{2}|[0-9]{3}))?$"
 #: WooCommerce names a parent by its id where it has no SKU (WC_Product_CSV_Importer::parse_relative_field).
 _BY_ID = r"^id:\s*(\d+)$"
 
@@ -82,7 +87,7 @@ class Survey:
     ids: pl.DataFrame | None = None
     """``id`` to ``id_sku`` of rows that have no parent, where parents are named by id."""
     locales: list[str] = field(default_factory=list)
-    """The file's locales, BCP 47, in order of their first row."""
+    """The file's locales, BCP 47."""
 
 
 class Folding:
@@ -100,12 +105,15 @@ class Folding:
         self._headers = headers
         self._survey = survey
         self._siblings = pl.Series("siblings", list(siblings), pl.String)
-        self._groupings = mapping.groupings
+        # Rows become one record before that record is linked to others.
+        self._groupings = sorted(mapping.groupings, key=lambda grouping: not grouping.folds)
+        self._default_locale = default_locale
         self._fold = next((grouping for grouping in mapping.groupings if grouping.folds), None)
         self._sku = _sku_index(mapping)
         self._name = _index_of(mapping, "name")
         self._own = [column.index for column in mapping.active_columns if column.target in _OWN_TARGETS]
         self._made: dict[str, int] = {}
+        self._by_locale: dict[tuple[int, str], int] = {}
         self.mapping = self._extended(mapping)
         """The mapping for the columns of :attr:`Part.frame`: the given one and what only groups can tell."""
 
@@ -154,11 +162,71 @@ class Folding:
         for grouping in self._groupings:
             if grouping.style == "handle":
                 part = self._handle(part, grouping)
+            elif grouping.style == "locale":
+                part = self._locale(part, grouping)
             elif grouping.style == "parent":
                 part = self._parent(part, grouping)
             elif grouping.style == "group":
                 part = self._group(part, grouping)
-        return part
+        columns = [*_raw(range(self._width)), *_raw(self._made.values())]
+        return replace(part, frame=part.frame.select("row", *columns))
+
+    def _locale(self, part: Part, grouping: Grouping) -> Part:
+        assert grouping.locale is not None
+        locale = _locale_of(grouping.locale, self._default_locale)
+        frame = part.frame.with_columns(_locale=locale, _key=_key(grouping))
+        wrong = pl.col("_locale").is_null() & pl.col("_key").is_not_null()
+        bad = part.bad
+        strange = frame.filter(wrong)
+        if strange.height:
+            bad = pl.concat([bad, self._strange(strange, grouping.locale)]).sort("row")
+            frame = frame.filter(~wrong)
+        frame = frame.with_columns(_id=pl.coalesce("_key", pl.concat_str(pl.lit("\x1f"), "row")))
+        base = pl.col("row").sort_by(self._distance(), "row").first()
+        others = [index for index in range(self._width) if index not in (grouping.locale, grouping.by)]
+        per_locale = [
+            _cell(index).filter(pl.col("_locale") == locale).drop_nulls().last().alias(f"{RAW_PREFIX}{made}")
+            for (index, locale), made in self._by_locale.items()
+        ]
+        groups = frame.group_by("_id").agg(
+            base.alias("_into"),
+            *[_cell(index).drop_nulls().first().alias(f"_given.{index}") for index in others],
+            *per_locale,
+        )
+        frame = frame.join(groups, on="_id", how="left", maintain_order="left")
+        kept = frame.filter(pl.col("row") == pl.col("_into"))
+        folded = frame.filter(pl.col("row") != pl.col("_into"))
+        merged = folded.select(
+            "row",
+            pl.col("_into").alias("into"),
+            pl.lit(None, pl.String).alias("variant_group"),
+            *_raw(range(self._width)),
+        )
+        filled_in = kept.with_columns(
+            pl.coalesce(_cell(index), f"_given.{index}").alias(f"{RAW_PREFIX}{index}") for index in others
+        )
+        cells = kept.select("row", *_raw(range(self._width)))
+        filled_in = filled_in.drop("_locale", "_key", "_id", "_into", *[f"_given.{index}" for index in others])
+        return Part(filled_in, bad, part.bytes_read, cells, merged if merged.height else None)
+
+    def _distance(self) -> pl.Expr:
+        """How far a row's locale is from the one whose values stand for all: the same, its language, another."""
+        wanted = self._default_locale or ""
+        same, language = pl.col("_locale") == wanted, pl.col("_locale").str.starts_with(wanted.split("-")[0])
+        return (
+            pl.when(same).then(pl.lit(0, pl.Int8)).when(language).then(pl.lit(1, pl.Int8)).otherwise(pl.lit(2, pl.Int8))
+        )
+
+    def _strange(self, frame: pl.DataFrame, index: int) -> pl.DataFrame:
+        header, value = self._headers[index], _cell(index).str.slice(0, SHOWN)
+        told = {
+            "column": pl.lit(header),
+            "value": value,
+            "error_code": pl.lit("not_a_locale"),
+            "error": pl.concat_str(pl.lit(f"{header}: '"), value, pl.lit("', expected a locale such as en-US or de")),
+            "suggestion": pl.lit("write language and region, or group by another column"),
+        }
+        return frame.with_columns(**told).select("row", *told, *_raw(range(self._width)))
 
     def _handle(self, part: Part, grouping: Grouping) -> Part:
         given = part.frame
@@ -208,9 +276,8 @@ class Folding:
             ],
             *self._made_columns(made),
         )
-        columns = [*_raw(range(self._width)), *_raw(self._made.values())]
         cells = kept.select("row", *_raw(range(self._width)))
-        return Part(filled_in.select("row", *columns), bad, part.bytes_read, cells, merged if merged.height else None)
+        return Part(filled_in, bad, part.bytes_read, cells, merged if merged.height else None)
 
     def _orphans(self, frame: pl.DataFrame, grouping: Grouping) -> pl.DataFrame:
         header = self._headers[self._sku]
@@ -269,7 +336,7 @@ class Folding:
             name = pl.when("_child").then(pl.coalesce(_cell(self._name), "parent_name")).otherwise(_cell(self._name))
             columns.append(name.alias(f"{RAW_PREFIX}{self._name}"))
         return Part(
-            frame.with_columns(columns).select("row", *_raw(range(self._width)), *_raw(self._made.values())),
+            frame.with_columns(columns),
             part.bad,
             part.bytes_read,
             cells.select("row", *_raw(range(self._width))),
@@ -283,8 +350,7 @@ class Folding:
         several = (pl.col("skus") > 1) | pl.col("_group").is_in(self._siblings.implode())
         kind = pl.when(pl.col("_group").is_not_null() & several).then(pl.lit("variant")).otherwise(pl.lit("simple"))
         made = self._made_columns({"kind": kind, "variant_group": pl.col("_group")})
-        frame = frame.with_columns(made).select("row", *_raw(range(self._width)), *_raw(self._made.values()))
-        return Part(frame, part.bad, part.bytes_read, part.cells, part.merged)
+        return Part(frame.with_columns(made), part.bad, part.bytes_read, part.cells, part.merged)
 
     def _made_columns(self, made: dict[str, pl.Expr]) -> list[pl.Expr]:
         return [value.alias(f"{RAW_PREFIX}{self._made[name]}") for name, value in made.items()]
@@ -299,9 +365,30 @@ class Folding:
                 made[name] = self._column(name)
             if grouping.images_field is not None and grouping.style == "handle":
                 made[grouping.images_field] = self._column(grouping.images_field)
+        split = self._split(mapping)
+        replaced = {index for index, _ in self._by_locale if index != self._name}
         yields = set(made) & set(MADE_BY_GROUPING)  # a list of images may be fed by several columns
-        kept = [column for column in mapping.columns if column.ignored or column.field not in yields]
-        return mapping.model_copy(update={"columns": (*kept, *made.values())})
+        kept = [
+            column
+            for column in mapping.columns
+            if column.ignored or (column.field not in yields and column.index not in replaced)
+        ]
+        return mapping.model_copy(update={"columns": (*kept, *made.values(), *split)})
+
+    def _split(self, mapping: Mapping) -> list[ColumnMapping]:
+        """A column for every locale of every column that has values per locale."""
+        split = []
+        for grouping in (grouping for grouping in mapping.groupings if grouping.style == "locale"):
+            for column in mapping.active_columns:
+                if column.index not in grouping.localized:
+                    continue
+                field_name = grouping.names_field if column.field == "name" else column.field
+                for locale in self._survey.locales if field_name else ():
+                    index = self._made.setdefault(f"{column.index} {locale}", self._width + len(self._made))
+                    self._by_locale[column.index, locale] = index
+                    update = {"index": index, "locale": locale, "field": field_name, "target": "attribute"}
+                    split.append(column.model_copy(update=update))
+        return split
 
     def _column(self, name: str) -> ColumnMapping:
         index = self._made.setdefault(name, self._width + len(self._made))
@@ -314,7 +401,7 @@ class Folding:
         )
 
 
-def survey(read: Callable[[], Iterable[Batch]], mapping: Mapping) -> Survey:
+def survey(read: Callable[[], Iterable[Batch]], mapping: Mapping, default_locale: str | None = None) -> Survey:
     """Read a file once and note where the groups of its records lie.
 
     Raises :class:`BadInput` (``group_too_large``) where a column names no products but most of the file.
@@ -323,6 +410,7 @@ def survey(read: Callable[[], Iterable[Batch]], mapping: Mapping) -> Survey:
     noted: dict[str, list[pl.DataFrame]] = {"spans": [], "sizes": [], "parents": [], "ids": []}
     sku, name = _sku_index(mapping), _index_of(mapping, "name")
     nameless = False
+    locales: set[str] = set()
     position = 0
     for batch in read():
         frame = batch.frame
@@ -333,6 +421,9 @@ def survey(read: Callable[[], Iterable[Batch]], mapping: Mapping) -> Survey:
                 noted["spans"].append(
                     spans.agg(first=pl.col("at").min(), last=pl.col("at").max(), size=pl.len().cast(pl.Int64))
                 )
+            if grouping.style == "locale" and grouping.locale is not None:
+                named = frame.select(_locale_of(grouping.locale, default_locale)).to_series().drop_nulls().unique()
+                locales.update(named)
             if grouping.style == "group":
                 pairs = frame.select(hash=_key(grouping).hash(), sku=sku_key_expr(_cell(sku)).hash(), k=_key(grouping))
                 noted["sizes"].append(pairs.filter(pl.col("k").is_not_null()).select("hash", "sku").unique())
@@ -345,11 +436,18 @@ def survey(read: Callable[[], Iterable[Batch]], mapping: Mapping) -> Survey:
                     ids = frame.filter(_cell(grouping.by).is_null() & _cell(sku).is_not_null())
                     noted["ids"].append(ids.select(id=_cell(grouping.ids), id_sku=_cell(sku)).drop_nulls())
         position += frame.height
+        if len(locales) > MAX_LOCALES:
+            raise BadInput(
+                f"A column is to name the locale of each row, but it holds more than {MAX_LOCALES} locales.",
+                fix="Leave the grouping by locale out, or name another column.",
+                code="too_many_locales",
+            )
         if sum(part.height for part in noted["spans"]) > _NOTED:
             noted["spans"] = [_summed(noted["spans"])]
         if sum(part.height for part in noted["sizes"]) > _NOTED:
             noted["sizes"] = [pl.concat(noted["sizes"]).unique()]
         noted["parents"] = [pl.concat(noted["parents"]).unique()] if noted["parents"] else []
+    found.locales = sorted(locales)
     for grouping in mapping.groupings:
         if grouping.folds:
             found.spans = _summed(noted["spans"])
@@ -387,7 +485,7 @@ def open_folding(
     """
     if not mapping.groupings:
         return None
-    return Folding(mapping, headers, survey(read, mapping), siblings, default_locale)
+    return Folding(mapping, headers, survey(read, mapping, default_locale), siblings, default_locale)
 
 
 class _Aside:
@@ -468,6 +566,16 @@ def _with_names(read: Callable[[], Iterable[Batch]], parents: pl.DataFrame, sku:
 def _key(grouping: Grouping) -> pl.Expr:
     cell = _cell(grouping.by)
     return sku_key_expr(cell) if grouping.style == "locale" else cell
+
+
+def _locale_of(index: int, default: str | None) -> pl.Expr:
+    """The row's locale in the spelling of BCP 47; ``default`` where the cell is empty, null where it is none."""
+    cell = _cell(index)
+    parts = cell.str.extract_groups(_LOCALE)
+    language, script, region = (parts.struct.field(name) for name in ("language", "script", "region"))
+    spelled = [language.str.to_lowercase(), script.str.to_titlecase(), region.str.to_uppercase()]
+    known = pl.concat_str([pl.when(part != "").then(part) for part in spelled], separator="-", ignore_nulls=True)
+    return pl.when(cell.is_null()).then(pl.lit(default, pl.String)).when(language.is_not_null()).then(known)
 
 
 def _cell(index: int) -> pl.Expr:

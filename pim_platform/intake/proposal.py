@@ -60,11 +60,18 @@ class Proposal(BaseModel):
     def wanted_fields(self) -> list[SchemaField]:
         """The schema fields that columns and groups write."""
         known = {field.name for field in self.fields}
+        locales = next((grouping for grouping in self.groupings if grouping.style == "locale"), None)
+        split = {c.field for c in self.columns if locales and c.index in locales.localized and not c.ignored}
+        fields = [
+            field.model_copy(update={"localizable": True}) if field.name in split else field for field in self.fields
+        ]
+        if locales and locales.names_field:
+            fields.append(SchemaField(name=locales.names_field, localizable=True, description="the name per locale"))
         gathered = dict.fromkeys(
             g.images_field for g in self.groupings if g.images_field and g.images_field not in known
         )
         about = "all images of a product, in order"
-        return [*self.fields, *(SchemaField(name=name, type="array", description=about) for name in gathered if name)]
+        return [*fields, *(SchemaField(name=name, type="array", description=about) for name in gathered if name)]
 
     @property
     def all_sure(self) -> bool:

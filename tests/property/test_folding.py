@@ -26,8 +26,9 @@ COLUMNS = (
 HANDLE = Grouping(style="handle", by=0, inherited=(1, 4), images=4, images_field="images")
 GROUP = Grouping(style="group", by=0)
 PARENT = Grouping(style="parent", by=0)
+LOCALE = Grouping(style="locale", by=3, locale=2, localized=(4,))
 
-cell = st.sampled_from([None, None, "a", "b", "c"])
+cell = st.sampled_from([None, None, "a", "b", "de", "en_US"])
 handle = st.sampled_from([None, "g1", "g2", "g3", "g4", "a", "b"])
 table = st.lists(st.tuples(handle, cell, cell, cell, cell), max_size=40)
 
@@ -45,7 +46,7 @@ def folded(rows: list[tuple[str | None, ...]], sizes: list[int], grouping: Group
             start, turn = start + size, turn + 1
 
     mapping = Mapping(columns=COLUMNS, groupings=(grouping,))
-    folding = open_folding(batches, mapping, HEADERS)
+    folding = open_folding(batches, mapping, HEADERS, default_locale="de")
     assert folding is not None
     with TemporaryDirectory() as scratch:
         parts = list(folding.parts(batches(), Path(scratch), batch_rows=max(sizes)))
@@ -64,9 +65,9 @@ def folded(rows: list[tuple[str | None, ...]], sizes: list[int], grouping: Group
 
 
 @given(rows=table, sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_batches_do_not_matter(rows: list[tuple[str | None, ...]], sizes: list[int]) -> None:
-    for grouping in (HANDLE, GROUP, PARENT):
+    for grouping in (HANDLE, GROUP, PARENT, LOCALE):
         whole = folded(rows, [1000], grouping)
         cut = folded(rows, sizes, grouping)
         for expected, found in zip(whole, cut, strict=True):
@@ -74,7 +75,7 @@ def test_batches_do_not_matter(rows: list[tuple[str | None, ...]], sizes: list[i
 
 
 @given(rows=table)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_where_the_rows_of_a_product_lie_matters_only_to_their_order(rows: list[tuple[str | None, ...]]) -> None:
     together = sorted(rows, key=lambda row: row[0] or "")
     apart = folded(rows, [3], HANDLE)

@@ -37,6 +37,7 @@ class Grouping(BaseModel):
     kinds: int | None = Field(None, ge=0, description="parent: column that says variable, configurable, bundle.")
     locale: int | None = Field(None, ge=0, description="locale: column that names the row's locale.")
     localized: tuple[int, ...] = Field((), description="locale: columns that have a value per locale.")
+    names_field: str | None = Field(None, description="locale: localizable field that holds the name per locale.")
     reason: str = Field("", description="Why it is proposed, for people.")
 
     @property

@@ -10,6 +10,7 @@ import hashlib
 import unicodedata
 from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as AbstractMapping
+from collections.abc import Set as AbstractSet
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -178,7 +179,7 @@ def validate(
             "one column for each locale.",
             code="duplicate_field", column=columns[1].source, value=name,
         )  # fmt: skip
-    _validate_groupings(mapping, len(headers), types)
+    _validate_groupings(mapping, len(headers), types, {n for n, f in fields.items() if f.localizable})
     if "sku" not in writers:
         raise InvalidMapping(
             f"No column is mapped to 'sku'. The file's columns are: {', '.join(repr(h) for h in headers)}.",
@@ -196,7 +197,9 @@ def _validate_transform(column: ColumnMapping, width: int) -> None:
             )  # fmt: skip
 
 
-def _validate_groupings(mapping: Mapping, width: int, types: AbstractMapping[str, FieldType]) -> None:
+def _validate_groupings(
+    mapping: Mapping, width: int, types: AbstractMapping[str, FieldType], localizable: AbstractSet[str]
+) -> None:
     for grouping in mapping.groupings:
         unknown = next((index for index in grouping.columns if index >= width), None)
         if unknown is not None:
@@ -210,6 +213,15 @@ def _validate_groupings(mapping: Mapping, width: int, types: AbstractMapping[str
                 f"The images of a group are to go to {grouping.images_field!r}, which is no array field.",
                 fix="Create an array field for them, or name one that exists.",
                 code="unknown_field", value=grouping.images_field,
+            )  # fmt: skip
+        split = {c.field for c in mapping.active_columns if c.index in grouping.localized} - {"name"}
+        plain = sorted(str(name) for name in {*split, grouping.names_field} - {None} - localizable)
+        if plain:
+            told = ", ".join(map(repr, plain))
+            raise InvalidMapping(
+                f"The values of {told} are to be kept per locale, but the schema does not say so.",
+                fix="Make the field localizable, or take its column out of `localized`.",
+                code="not_localizable", value=plain[0],
             )  # fmt: skip
     styles = [grouping.style for grouping in mapping.groupings]
     if len(styles) - ("locale" in styles) > 1 or sum(grouping.folds for grouping in mapping.groupings) > 1:

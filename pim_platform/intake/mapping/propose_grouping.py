@@ -65,7 +65,7 @@ def propose_groupings(
         if parents or handles or column.target == "variant_group":
             found.append(parents or handles or _same(column))
             break
-    locales = _locales(columns, keys, first, sku) if sku is not None else None
+    locales = _locales(columns, keys, first, sku, schema) if sku is not None else None
     if locales is not None and not any(grouping.folds for grouping in found):
         found.append(locales)
     return found
@@ -116,6 +116,20 @@ def _handles(
         if several
         else f"{column.source!r} names the product of a variant",
     )
+
+
+def _names_field(
+    columns: Sequence[ColumnMapping], localized: Sequence[int], schema: ProductSchema | None
+) -> str | None:
+    """A field for the names per locale, where names differ: a product has one name in a column of its own."""
+    if not any(column.field == "name" and column.index in localized for column in columns):
+        return None
+    taken = {column.field for column in columns if not column.ignored}
+    for name in ("localized_name", "names", "name_by_locale"):
+        known = schema.field(name) if schema else None
+        if name not in taken and (known is None or (known.type == "string" and known.localizable)):
+            return name
+    return None
 
 
 def _images_field(columns: Sequence[ColumnMapping], schema: ProductSchema | None) -> str:
@@ -174,7 +188,11 @@ def _same(column: ColumnMapping) -> Grouping:
 
 
 def _locales(
-    columns: Sequence[ColumnMapping], keys: Sequence[str], first: pl.DataFrame, sku: ColumnMapping
+    columns: Sequence[ColumnMapping],
+    keys: Sequence[str],
+    first: pl.DataFrame,
+    sku: ColumnMapping,
+    schema: ProductSchema | None,
 ) -> Grouping | None:
     """A locale column beside SKUs that come once per locale."""
     for index, key in enumerate(keys):
@@ -194,6 +212,9 @@ def _locales(
                 continue
             if column.field in PRODUCT_COLUMN_TYPES and column.field != "name":
                 continue
+            known = schema.field(str(column.field)) if schema else None
+            if known is not None and not known.localizable:
+                continue  # it was decided before that this field has one value
             cell = _cell(column.index)
             differs = several.group_by("_sku").agg(cell.drop_nulls().n_unique().alias("n"))["n"].max()
             if (isinstance(differs, int) and differs > 1) or column.target in ("name", "description"):
@@ -203,6 +224,7 @@ def _locales(
             by=sku.index,
             locale=index,
             localized=tuple(localized),
+            names_field=_names_field(columns, localized, schema),
             reason=f"a SKU comes once per {columns[index].source!r}: one product with values per locale",
         )
     return None

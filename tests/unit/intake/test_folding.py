@@ -26,6 +26,9 @@ SCHEMA = ProductSchema(
         SchemaField(name="price", type="number"),
         SchemaField(name="image_url", type="url"),
         SchemaField(name="images", type="array"),
+        SchemaField(name="text", localizable=True),
+        SchemaField(name="keywords", type="array", localizable=True),
+        SchemaField(name="localized_name", localizable=True),
     ),
     default_currency="EUR",
     default_locale="en-US",
@@ -208,11 +211,11 @@ def test_variations_name_their_parent_by_sku_or_by_id(tmp_path: Path) -> None:
     assert rows_of(result.staged, "sku", "kind", "variant_group", "parent_sku", "name") == [
         ("TEE", "parent", "TEE", None, "T-shirt"),
         ("TEE-S", "variant", "tee", "tee", "T-shirt S"),
-        ("TEE-M", "variant", "TEE", "TEE", "T-shirt"),
+        ("TEE-M", "variant", "TEE", "tee", "T-shirt"),
         ("ALBUM", "simple", None, None, "Album"),
         ("SET", "bundle", None, None, "Set"),
         ("CAP-S", "variant", "id:99", None, "Cap"),
-        ("HAT-S", "variant", "HAT", "HAT", "Hat"),
+        ("HAT-S", "variant", "HAT", "hat", "Hat"),
     ]
 
 
@@ -223,7 +226,7 @@ def test_a_row_that_others_name_is_a_parent_and_none_is_its_own(tmp_path: Path) 
     ]
     result = run(tmp_path, WOO, rows, WOO_FLAT, Grouping(style="parent", by=4))
     assert rows_of(result.staged, "sku", "kind", "parent_sku") == [
-        ("TEE-S", "variant", "TEE"),
+        ("TEE-S", "variant", "tee"),
         ("TEE", "parent", None),
     ]
 
@@ -252,3 +255,48 @@ def test_groupings_that_contradict_are_refused() -> None:
     ):
         with pytest.raises(InvalidMapping):
             validate(Mapping(columns=columns, groupings=groupings), SCHEMA, WOO)
+
+
+LOCALES = ("sku", "locale", "name", "text", "keywords", "price")
+LOCALES_FLAT: dict[str, str | None] = {
+    "sku": "sku", "name": "name", "text": "text", "keywords": "keywords", "price": "price",
+}  # fmt: skip
+BY_LOCALE = Grouping(style="locale", by=0, locale=1, localized=(2, 3, 4), names_field="localized_name")
+
+
+def test_rows_of_one_sku_become_one_record_with_values_per_locale(tmp_path: Path) -> None:
+    rows = [
+        ("A", "de_DE", "Lampe", "Hell", "a|b", ""),
+        ("A", "en_US", "Lamp", "", "c", "5"),
+        ("a", "fr", "Lampe", 'dite "claire"', "", "6"),
+        ("B", "de_DE", "Tisch", "Fest", "", "7"),
+    ]
+    result = run(tmp_path, LOCALES, rows, LOCALES_FLAT, BY_LOCALE)
+    assert (result.read, result.valid, result.rejected, result.merged) == (4, 2, 0, 2)
+    (lamp, table) = rows_of(result.staged, "row", "sku", "name", "f.localized_name", "f.text", "f.keywords", "f.price")
+    assert lamp[:3] == (3, "A", "Lamp")
+    assert json.loads(lamp[3]) == {"de-DE": "Lampe", "en-US": "Lamp", "fr": "Lampe"}
+    assert json.loads(lamp[4]) == {"de-DE": "Hell", "fr": 'dite "claire"'}
+    assert set(json.loads(lamp[5])) == {"de-DE", "en-US"}
+    assert lamp[6] == "5"
+    assert table[2] == "Tisch"
+    assert json.loads(table[4]) == {"de-DE": "Fest"}
+    assert rows_of(result.merged_rows, "row", "into") == [(2, 3), (4, 3)]
+
+
+def test_a_row_of_no_locale_is_rejected_and_an_empty_one_is_of_the_default(tmp_path: Path) -> None:
+    rows = [("A", "", "Lamp", "Bright", "", ""), ("A", "everywhere", "Lamp", "x", "", "")]
+    result = run(tmp_path, LOCALES, rows, LOCALES_FLAT, BY_LOCALE)
+    assert json.loads(rows_of(result.staged, "f.text")[0][0]) == {"en-US": "Bright"}
+    assert rows_of(result.rejects, "row", "column", "value", "error_code") == [
+        (3, "locale", "everywhere", "not_a_locale")
+    ]
+
+
+def test_a_field_that_has_one_value_cannot_be_split_by_locale(tmp_path: Path) -> None:
+    with pytest.raises(InvalidMapping) as told:
+        run(
+            tmp_path, LOCALES, [("A", "de", "n", "t", "", "1")], LOCALES_FLAT,
+            BY_LOCALE.model_copy(update={"localized": (5,)}),
+        )  # fmt: skip
+    assert told.value.code == "not_localizable"
