@@ -1,63 +1,124 @@
 """The alias dictionaries under ``aliases/``, loaded once.
 
-A file has tables ``targets`` and ``weak`` (target -> names), ``active`` (names of the product's
-active flag), ``attributes`` (field -> names and type) and ``components`` (names of dimensions).
+Data files in INI (it loads five times as fast as TOML): ``core`` (targets, one section each), ``attributes`` (fields
+that are no target, with the type their name promises), ``components`` (of dimensions), ``ignored`` (what describes the
+exchange), ``onix`` (short tags) and ``words`` (words that stand beside names and parts of paths). Names are written as
+:func:`pim_platform.intake.mapping.names.key_of` gives them and are found without their accents too.
 """
 
 from __future__ import annotations
 
-import tomllib
+import configparser
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 
 from pim_platform.catalog.schema import FIELD_TYPES, FieldType
 from pim_platform.intake.mapping.models import CANONICAL_TARGETS
-from pim_platform.intake.mapping.names import key_of
+from pim_platform.intake.mapping.names import fold, key_of
+
+#: Type of an attribute whose cells decide it.
+_ANY = "any"
 
 
 @dataclass
 class Dictionary:
-    """Header words (see :func:`key_of`) and what they mean."""
+    """Header words (see :func:`key_of`) and what they mean; every name also without its accents."""
 
     targets: dict[str, tuple[str, int]] = field(default_factory=dict)
     """name -> (target, position in its list: the earlier the more usual)."""
     weak: dict[str, str] = field(default_factory=dict)
-    attributes: dict[str, tuple[str, FieldType]] = field(default_factory=dict)
+    """Names that are not enough on their own."""
+    attributes: dict[str, tuple[str, FieldType | None]] = field(default_factory=dict)
+    """name -> (field, type; None: the cells decide)."""
     components: dict[str, str] = field(default_factory=dict)
     active: set[str] = field(default_factory=set)
+    ignored: dict[str, str] = field(default_factory=dict)
+    """name -> why it is no data of the product."""
+    short_tags: dict[str, str] = field(default_factory=dict)
+    """Short tag of ONIX -> key of the reference name."""
+    entities: dict[str, str] = field(default_factory=dict)
+    """Part of a path -> target that its name, title or value is."""
+    words: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Groups of words by the section that lists them."""
+    by_length: dict[int, list[str]] = field(default_factory=dict)
+    """Names of targets by length, for typing errors."""
 
 
 @cache
 def dictionary() -> Dictionary:
-    """All dictionaries as one; where files disagree on a name, the file first in order wins.
+    """All dictionaries as one; a name that stands in several places has the meaning of the first.
 
     Raises ValueError for a target or type that does not exist: a typing error in a data file.
     """
     found = Dictionary()
-    folder = resources.files("pim_platform.intake.mapping") / "aliases"
-    order = {"english.toml": 0, "shops.toml": 1}
-    for file in sorted(folder.iterdir(), key=lambda f: (order.get(f.name, 9), f.name)):
-        if not file.name.endswith(".toml"):
-            continue
-        data = tomllib.loads(file.read_text("utf-8"))
-        for table in ("targets", "weak"):
-            unknown = set(data.get(table, {})) - set(CANONICAL_TARGETS)
-            if unknown:
-                raise ValueError(f"{file.name}: unknown target {min(unknown)!r}")
-        for target, names in data.get("targets", {}).items():
-            for position, name in enumerate(names):
-                found.targets.setdefault(key_of(name), (target, position))
-        for target, names in data.get("weak", {}).items():
-            for name in names:
-                found.weak.setdefault(key_of(name), target)
-        for attribute, entry in data.get("attributes", {}).items():
-            if entry["type"] not in FIELD_TYPES:
-                raise ValueError(f"{file.name}: unknown type {entry['type']!r}")
-            for name in entry["aliases"]:
-                found.attributes.setdefault(key_of(name), (attribute, entry["type"]))
-        for component, names in data.get("components", {}).items():
-            for name in names:
-                found.components.setdefault(key_of(name), component)
-        found.active.update(key_of(name) for names in data.get("active", {}).values() for name in names)
+    core = _read("core")
+    for target, languages in core.items():
+        if target == "active":
+            found.active.update(variant for names in languages.values() for variant in _variants(_split(names)))
+        elif target not in CANONICAL_TARGETS:
+            raise ValueError(f"core.ini: unknown target {target!r}")
+        else:
+            for language, names in languages.items():
+                if language != "weak":
+                    for position, name in enumerate(_split(names)):
+                        for variant in _variants([name]):
+                            found.targets.setdefault(variant, (target, position))
+    for target, languages in core.items():
+        for variant in _variants(_split(languages.get("weak", ""))):
+            found.weak.setdefault(variant, target)
+    for attribute, entry in _read("attributes").items():
+        kind = entry["type"]
+        if kind not in FIELD_TYPES and kind != _ANY:
+            raise ValueError(f"attributes.ini: unknown type {kind!r} of {attribute}")
+        for variant in _variants(_split(entry["names"])):
+            found.attributes.setdefault(variant, (attribute, None if kind == _ANY else kind))  # type: ignore[arg-type]
+    for component, entry in _read("components").items():
+        for variant in _variants(_split(entry["names"])):
+            found.components.setdefault(variant, component)
+    for entry in _read("ignored").values():
+        for variant in _variants(_split(entry["names"])):
+            found.ignored.setdefault(variant, entry["why"])
+    for names in _read("onix")["short tags"].values():
+        found.short_tags.update((tag, key_of(name)) for tag, name in map(str.split, _split(names)))
+    for section, entry in _read("words").items():
+        if section == "entities":
+            for target, names in entry.items():
+                if target != "why":
+                    for variant in _variants(_split(names)):
+                        found.entities.setdefault(variant, target)
+        else:
+            for group, names in entry.items():
+                if group != "why":
+                    name = section if group == "words" else f"{section} {group}"
+                    found.words[name] = frozenset(_variants(_split(names)))
+    for name in found.targets:
+        if len(name) >= 6:
+            found.by_length.setdefault(len(name), []).append(name)
+    return found
+
+
+def _read(name: str) -> dict[str, dict[str, str]]:
+    text = (resources.files("pim_platform.intake.mapping") / "aliases" / f"{name}.ini").read_text("utf-8")
+    parser = configparser.RawConfigParser(delimiters=("=",), comment_prefixes=("#",), empty_lines_in_values=False)
+    parser.read_string(text)
+    return {section: dict(parser.items(section)) for section in parser.sections()}
+
+
+def _split(names: str) -> list[str]:
+    return [name.strip() for name in names.replace("\n", ",").split(",") if name.strip()]
+
+
+def _variants(names: Iterable[str]) -> list[str]:
+    """The names as written, without accents, and with German umlauts written out."""
+    found = []
+    for name in names:
+        found.append(name)
+        if not name.isascii():
+            plain = fold(name)
+            if plain != name:
+                found.append(plain)
+            if "ä" in name or "ö" in name or "ü" in name:
+                found.append(fold(name.replace("ä", "ae").replace("ö", "oe").replace("ü", "ue")))
     return found

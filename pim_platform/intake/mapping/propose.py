@@ -7,10 +7,13 @@ attribute with a name made from its header, or is ignored where the column is em
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from pim_platform.catalog.schema import FieldType, ProductSchema
 from pim_platform.intake.mapping.candidates import (
+    CELLS,
+    EXACT,
     STRIPPED,
     SURE,
     THRESHOLD,
@@ -20,34 +23,24 @@ from pim_platform.intake.mapping.candidates import (
     is_bookkeeping,
     is_flag,
 )
+from pim_platform.intake.mapping.dictionary import dictionary
 from pim_platform.intake.mapping.models import MULTI_VALUED_TYPES, PRODUCT_COLUMN_TYPES, ColumnMapping, Tier
-from pim_platform.intake.mapping.names import HeaderFacts, read_header, snake_case
+from pim_platform.intake.mapping.names import HeaderFacts, read_header, snake_case, words_of
+from pim_platform.intake.mapping.paths import is_pair
 from pim_platform.intake.profile import ColumnProfile
 
 #: Targets that any number of columns may have; each column gets a field of its own.
 MANY = frozenset({"image_url", "category", "tags", "dimensions", "option_name", "option_value", "ignore"})
 _MONEY = frozenset({"price", "compare_at_price", "cost"})
 _NUMBERS = frozenset({"weight", "stock_quantity", "dimensions"})
-_CODES = frozenset(
-    [
-        "id",
-        "ids",
-        "code",
-        "codes",
-        "no",
-        "nr",
-        "number",
-        "nummer",
-        "ref",
-        "reference",
-        "zip",
-        "postcode",
-        "phone",
-        "sku",
-        "key",
-        "hash",
-    ]
+_CODES = words_of(
+    "id ids code codes no nr number nummer ref reference zip postcode phone sku key hash uid guid gln isrc kod kód "
+    "código codigo codice cod référence referencia numéro número numero číslo numer nro артикул код номер コード "
+    "番号 编码 编号 코드 번호"
 )
+_DATE = re.compile(r"(^| )(date|datum|dato|fecha|data|datetime|day|päivämäärä|dátum|tarih|tarihi|дата)( |$)|日|날짜")
+#: Parts of a path that hold the variants of a product.
+_VARIANTS = frozenset({"variants", "variant", "variations", "skus", "children", "edges", "offers", "models"})
 _LISTS = frozenset({"tags"})
 #: Targets whose cells hold a list where they hold a separator.
 _LISTABLE = frozenset({"category", "image_url", "option_value"})
@@ -76,6 +69,11 @@ def propose_mapping(
     """
     facts = [read_header(header) for header in headers]
     found = [_with_schema(candidates(f, p), f, schema) for f, p in zip(facts, profiles, strict=True)]
+    pairs = _lists_of_pairs(headers)
+    for index, fact in enumerate(facts):
+        if pairs and is_pair(fact) and headers[index].rsplit("/", 1)[0].rsplit(".", 1)[0].removesuffix("[]") in pairs:
+            found[index] = [_VALUES_APART]
+    _tell_measures(facts, profiles, found)
     for index, hint in (hints or {}).items():
         found[index] = sorted([fitted(hint, facts[index], profiles[index]), *found[index]], key=lambda c: -c.score)
     chosen = _assign(found, facts, profiles)
@@ -91,7 +89,73 @@ def propose_mapping(
         if choice is None and found[index] and found[index][0].score >= THRESHOLD:
             choice = _loser(found[index][0])
         columns[index] = _column(headers[index], facts[index], profiles[index], choice, schema, used, main, several)
-    return [column for column in columns if column is not None]
+    return _with_identity([column for column in columns if column is not None], profiles)
+
+
+#: Raw names and values of a list whose names have columns of their own.
+_VALUES_APART = Candidate("ignore", EXACT, "names and values of a list: each name has a column of its own")
+
+
+def _lists_of_pairs(headers: Sequence[str]) -> set[str]:
+    """The paths of lists of names and values whose names became columns (``PARAM[Barva]`` gives ``PARAM``)."""
+    found = (re.match(r"^([^\s\[\]]+(?:\[\][^\s\[\]]*)*)\[[^\[\]]+\]$", header) for header in headers)
+    return {match[1].removesuffix("[]") for match in found if match}
+
+
+def _tell_measures(
+    facts: Sequence[HeaderFacts], profiles: Sequence[ColumnProfile], found: list[list[Candidate]]
+) -> None:
+    """In ONIX one element holds every measure; its type says which (code list 48: 08 is the weight)."""
+    keys = [dictionary().short_tags.get(f.leaf, f.leaf) for f in facts]
+    for index, key in enumerate(keys):
+        if key != "measurement" or not facts[index].parents:
+            continue
+        types = {
+            code
+            for other, kind in enumerate(keys)
+            if kind in ("measure type code", "measure type") and facts[other].parents == facts[index].parents
+            for example in profiles[other].examples
+            for code in re.findall(r"\w+", example)
+        }
+        target = "weight" if types == {"08"} else "dimensions"
+        found[index] = [Candidate(target, EXACT, f"measures of type {', '.join(sorted(types)) or 'unknown'}")]
+
+
+def _with_identity(columns: list[ColumnMapping], profiles: Sequence[ColumnProfile]) -> list[ColumnMapping]:
+    """Where no column is the SKU, the column that tells products apart best stands in for it: a person decides.
+
+    Its meaning stays what it is (a barcode, a handle), only its cells become the SKU.
+    """
+    if any(c.field == "sku" and profiles[c.index].filled for c in columns):
+        return columns
+    fits = [
+        column
+        for column in columns
+        if column.target in _STAND_INS
+        and not profiles[column.index].listed
+        and profiles[column.index].distinct_share >= 0.98
+        and profiles[column.index].null_share <= 0.02
+    ]
+    if not fits:
+        return columns
+    best = min(fits, key=lambda column: (_STAND_INS.index(column.target), column.index))
+    reason = f"{best.reason}; no column is the SKU, and this one tells all products apart: it stands in"
+    change = {
+        "field": "sku",
+        "type": "string",
+        "auto": False,
+        "confidence": min(best.confidence, CELLS),
+        "reason": reason,
+    }
+    empty = {"target": "ignore", "field": None, "reason": "the column is empty"}
+    return [
+        c.model_copy(update=change) if c.index == best.index else c.model_copy(update=empty) if c.field == "sku" else c
+        for c in columns
+    ]
+
+
+#: Meanings that may stand in for a SKU, the best first.
+_STAND_INS = ("mpn", "gtin", "variant_group")
 
 
 def _loser(rival: Candidate) -> Candidate:
@@ -124,7 +188,7 @@ def _assign(
     chosen: list[Candidate | None] = [None] * len(found)
     taken: set[tuple[str, str | None, str | None]] = set()
     options = [(c, index) for index, several in enumerate(found) for c in several if c.score >= THRESHOLD]
-    for candidate, index in sorted(options, key=lambda o: (-_rank(o[0], profiles[o[1]]), o[1])):
+    for candidate, index in sorted(options, key=lambda o: (-_rank(o[0], facts[o[1]], profiles[o[1]]), o[1])):
         if chosen[index] is not None:
             continue
         currency = facts[index].currency if candidate.target in _MONEY else None
@@ -138,10 +202,23 @@ def _assign(
     return chosen
 
 
-def _rank(candidate: Candidate, profile: ColumnProfile) -> float:
-    """Score, with what tells rivals for one target apart: filled cells, and unique ones for a SKU."""
-    rank = candidate.score + 0.01 * (1 - profile.null_share)
-    return rank + 0.02 * profile.distinct_share if candidate.target == "sku" else rank
+def _rank(candidate: Candidate, facts: HeaderFacts, profile: ColumnProfile) -> float:
+    """Score, with what tells rivals for one target apart.
+
+    Values at all, the more usual name, filled cells, unique ones for a SKU, and for a price the tax within.
+    """
+    rank = candidate.score + (0.1 if profile.filled else 0.0) + 0.01 * (1 - profile.null_share)
+    rank -= 0.0004 * min(candidate.order, 50)
+    if candidate.target == "sku":
+        rank += 0.02 * profile.distinct_share
+    if candidate.target in _MONEY:
+        words = set((facts.leaf or facts.full_key).split())
+        taxes = dictionary().words
+        if words & taxes["taxes net"]:
+            rank -= 0.015
+        elif words & (taxes["taxes gross"] | taxes["taxes tax"]):
+            rank += 0.015
+    return rank
 
 
 def _main_locale(locales: list[str | None], default_locale: str | None) -> str | None:
@@ -167,9 +244,10 @@ def _column(
         why = "private data of the exporting system" if is_bookkeeping(header) else "the column is empty"
         return ColumnMapping(source=header, index=index, target="ignore", confidence=SURE, auto=True, reason=why)
     if choice is not None and choice.target == "ignore":
+        counted = profile.number_share == 1 and not profile.leading_zeros and facts.key.endswith("number")
         return ColumnMapping(
-            source=header, index=index, target="ignore", confidence=choice.score, reason=choice.reason,
-            tier=_tier(choice),
+            source=header, index=index, target="ignore", type="number" if counted else "string",
+            confidence=choice.score, auto=choice.score >= SURE, reason=choice.reason, tier=_tier(choice),
         )  # fmt: skip
     target = choice.target if choice else "attribute"
     kind = _several_prices(several) or _type(target, choice, facts, profile)
@@ -252,7 +330,7 @@ def _type(target: str, choice: Candidate | None, facts: HeaderFacts, profile: Co
     """The type a column's values have: by its meaning first, corrected by its cells."""
     empty = profile.filled == 0
     if target in _MONEY:
-        return "multi_price" if not empty and profile.number_share < 0.5 else "price"
+        return _price_type(facts, profile)
     if target in _NUMBERS:
         numeric = empty or profile.number_share >= 0.7 or profile.unit
         return "number" if numeric else "string"
@@ -263,24 +341,55 @@ def _type(target: str, choice: Candidate | None, facts: HeaderFacts, profile: Co
             "boolean" if profile.boolean_like or profile.binary or (choice and choice.field == "active") else "string"
         )
     if target in _LISTABLE:
-        if target == "image_url" and profile.separator is None:
+        if profile.type == "array" or profile.separator:
+            return "array"
+        if target == "image_url":
             return "url" if empty or profile.url_share >= 0.9 else "string"
-        return "array" if profile.separator else "string"
+        return "string"
     if target == "url":
         return "url" if empty or profile.url_share >= 0.9 else "string"
     if target != "attribute":
         return "string"
-    hint = choice.type if choice else None
-    if hint is None:
-        if profile.binary and is_flag(facts):
+    return _attribute_type(choice.type if choice else None, facts, profile)
+
+
+def _price_type(facts: HeaderFacts, profile: ColumnProfile) -> FieldType:
+    """Several prices in one cell, each with its currency or tier, make a list; one price per variant does not."""
+    if profile.filled == 0:
+        return "price"
+    if profile.listed:
+        lists = [key for key, listed in zip((*facts.parents, facts.leaf), facts.lists, strict=False) if listed]
+        per_variant = bool(lists) and lists[-1] in _VARIANTS
+        return "price" if profile.type != "array" or per_variant else "multi_price"
+    return "multi_price" if profile.number_share < 0.5 else "price"
+
+
+def _attribute_type(hint: FieldType | None, facts: HeaderFacts, profile: ColumnProfile) -> FieldType:
+    if profile.filled == 0:
+        return hint or profile.type
+    if profile.type == "array" and profile.listed:
+        # One value per variant is a value of the variant.
+        if not any(listed and key in _VARIANTS for key, listed in zip(facts.parents, facts.lists, strict=False)):
+            dated = hint == "string" and _DATE.search(facts.key)
+            return "string" if dated else "array"
+        if profile.boolean_like:
             return "boolean"
+        return "number" if profile.number_share >= 0.98 and not profile.leading_zeros else "string"
+    kind = profile.type
+    if kind == "number" and (_is_coded(facts) or _DATE.search(facts.key)):
         # Numbers of things are no quantities: nobody adds them up, and leading zeros matter.
-        coded = facts.key.split()[-1:] and facts.key.split()[-1] in _CODES
-        return "string" if coded and profile.type == "number" else profile.type
-    if empty or hint in ("string", "array"):
+        kind = "string"
+    if hint is None:
+        return "boolean" if profile.binary and is_flag(facts) else kind
+    if hint in ("string", "array"):
         return hint
     if hint == "boolean":
-        return "boolean" if profile.boolean_like or profile.binary else profile.type
+        return "boolean" if profile.boolean_like or profile.binary else kind
     if hint in ("number", "price"):
-        return hint if profile.number_share >= 0.9 else profile.type
+        return hint if profile.number_share >= 0.9 else kind
     return hint if profile.url_share >= 0.9 else "string"
+
+
+def _is_coded(facts: HeaderFacts) -> bool:
+    words = (facts.leaf or facts.key).split()
+    return bool(words) and (words[-1] in _CODES or words[0] in _CODES)

@@ -44,7 +44,7 @@ def test_a_german_file_is_understood(tmp_path: Path) -> None:
         ("price", "price", "price"),
         ("stock_quantity", "stock_quantity", "number"),
         ("size", "size", "string"),
-        ("attribute", "fuellmenge", "string"),
+        ("attribute", "content_quantity", "string"),
     ]
     assert found.columns[3].decimal == ","
     assert found.default_currency is None
@@ -123,7 +123,7 @@ def test_a_saved_mapping_is_applied_where_the_headers_are_the_same(tmp_path: Pat
     assert again.columns[1].field == "price"
     other = proposal(tmp_path, "new,sku,foo\nx,a,1\ny,b,2\n", saved=chosen)
     assert not other.saved
-    assert [(c.index, c.field) for c in other.columns] == [(0, "new"), (1, "sku"), (2, "price")]
+    assert [(c.index, c.field) for c in other.columns] == [(0, "is_new"), (1, "sku"), (2, "price")]
 
 
 def test_blank_and_repeated_headers_stay_addressable(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_headers_are_read_as_words(header: str, key: str) -> None:
 
 @pytest.mark.parametrize(
     ("header", "name"),
-    [("Ärmel-Länge?", "aermel_laenge"), ("source", "product_source"), ("2nd", "field_2nd"), ("倉", "f")],
+    [("Ärmel-Länge?", "aermel_laenge"), ("source", "product_source"), ("2nd", "field_2nd"), ("倉", "cang"), ("Гарантия", "garantiya"), ("?", "f")],
 )
 def test_field_names_are_valid(header: str, name: str) -> None:
     assert SchemaField(name=snake_case(header, "f")).name == name
