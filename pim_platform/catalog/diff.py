@@ -141,7 +141,8 @@ def _differs(incoming: Incoming, column: Column) -> sql.Composable:
     elif column.sql_type == "text":
         test = sql.SQL("{g} IS DISTINCT FROM p.data ->> {n}").format(g=given, n=sql.Literal(column.name))
     else:
-        test = sql.SQL("to_jsonb({g}) IS DISTINCT FROM p.data -> {n}").format(g=given, n=sql.Literal(column.name))
+        value = sql.SQL("to_jsonb({})").format(incoming.value("i", column, "p.data"))
+        test = sql.SQL("{v} IS DISTINCT FROM p.data -> {n}").format(v=value, n=sql.Literal(column.name))
     if column.staged not in incoming.nullable or (column.kind == "field" and column.name in incoming.clear):
         return test
     return sql.SQL("({} IS NOT NULL AND {})").format(given, test)

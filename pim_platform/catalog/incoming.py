@@ -48,6 +48,8 @@ class Column:
     name: str
     sql_type: str
     kind: Literal["column", "field"]
+    by_locale: bool = False
+    """Whether its values are objects keyed by locale, of which a row gives some (design D16)."""
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -89,7 +91,8 @@ class Incoming:
             elif name.startswith(FIELD_PREFIX):
                 field = schema.field(name.removeprefix(FIELD_PREFIX))
                 assert field is not None, f"staged column {name} has no field in schema version {schema.version}"
-                found.append(Column(name, field.name, _TYPES.get(field.type, "jsonb"), "field"))
+                kind = "jsonb" if field.localizable else _TYPES.get(field.type, "jsonb")
+                found.append(Column(name, field.name, kind, "field", field.localizable))
         return cls(tuple(staged), tuple(found), clear, replace, _nullable(staged))
 
     @property
@@ -114,7 +117,19 @@ class Incoming:
         """The staged column that writes the product column ``name``."""
         return next((column for column in self.columns if column.kind == "column" and column.name == name), None)
 
-    def patch(self, alias: str, only: Collection[str] | None = None) -> sql.Composable:
+    def value(self, alias: str, column: Column, old: str | None) -> sql.Composable:
+        """SQL for the value of a field that a row gives, null where it gives none.
+
+        Locales that the row does not give stay as they are in ``old``, the expression of the product's data.
+        """
+        given = sql.SQL("{}.{}").format(sql.Identifier(alias), column.identifier)
+        if old is None or not column.by_locale:
+            return given
+        return sql.SQL(
+            "(CASE WHEN jsonb_typeof({old} -> {name}) = 'object' THEN {old} -> {name} ELSE '{{}}' END || {given})"
+        ).format(old=sql.SQL(old), name=sql.Literal(column.name), given=given)
+
+    def patch(self, alias: str, only: Collection[str] | None = None, old: str | None = None) -> sql.Composable:
         """SQL for the JSON object of the values a row gives, empty cells left out; of the fields in ``only``."""
         # A row turned into JSON is a quarter faster than jsonb_build_object, which looks up the type of every
         # argument for every row; in the order that jsonb keeps keys in (length, then bytes) nothing is sorted.
@@ -122,7 +137,7 @@ class Incoming:
         objects: list[sql.Composable] = []
         for nullable, builder in ((False, "to_jsonb(r)"), (True, "jsonb_strip_nulls(to_jsonb(r))")):
             values = [
-                sql.SQL("{}.{} AS {}").format(sql.Identifier(alias), column.identifier, sql.Identifier(column.name))
+                sql.SQL("{} AS {}").format(self.value(alias, column, old), sql.Identifier(column.name))
                 for column in ordered
                 if (column.staged in self.nullable) == nullable and (only is None or column.name in only)
             ]
@@ -139,7 +154,7 @@ class Incoming:
         """
         if self.replace:
             return sql.SQL("({})").format(self.patch(alias))
-        merged = sql.SQL("({} || {})").format(sql.SQL(old), self.patch(alias, only))
+        merged = sql.SQL("({} || {})").format(sql.SQL(old), self.patch(alias, only, old))
         cleared = [
             column for column in self.fields if column.name in self.clear and (only is None or column.name in only)
         ]
@@ -250,6 +265,14 @@ def _fold(connection: psycopg.Connection[Any], incoming: Incoming) -> int:
             if column.name in incoming.clear or incoming.replace
             else sql.SQL(" FILTER (WHERE {} IS NOT NULL)").format(column.identifier)
         )
+        if column.by_locale and given != sql.SQL(""):  # rows of one SKU may each give another locale
+            values.append(
+                sql.SQL(
+                    '(SELECT jsonb_object_agg(e.key, e.value) FROM unnest(array_agg({} ORDER BY "row")) o (v), '
+                    "jsonb_each(o.v) e)"
+                ).format(column.identifier)
+            )
+            continue
         values.append(sql.SQL('(array_agg({} ORDER BY "row" DESC){})[1]').format(column.identifier, given))
     folded = connection.execute(
         sql.SQL(

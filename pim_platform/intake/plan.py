@@ -21,6 +21,7 @@ from pim_platform.intake.mapping.models import PRODUCT_COLUMN_TYPES, ColumnMappi
 from pim_platform.intake.repairs import IDENTIFIERS, is_rounded, repair
 from pim_platform.intake.transforming import failed, transformed
 from pim_platform.intake.values import Rules, clean, convert, form_of, row_currencies
+from pim_platform.intake.vocabulary import bcp47
 
 #: Prefix of the boolean columns that say whether a filled cell is a value of its field's type.
 OK_PREFIX = "ok."
@@ -190,17 +191,6 @@ def compile_plan(
 def is_identifier(output: Output, column: ColumnMapping) -> bool:
     """Whether the column's cells are identifiers, whose digits are no quantity."""
     return output.type == "string" and (output.field in IDENTIFIERS or column.target in IDENTIFIERS)
-
-
-def bcp47(locale: str) -> str:
-    """A locale in the spelling of BCP 47.
-
-    >>> bcp47("de_at"), bcp47("zh-hant-TW")
-    ('de-AT', 'zh-Hant-TW')
-    """
-    language, *parts = locale.replace("_", "-").split("-")
-    spelled = [part.title() if len(part) == 4 else part.upper() if len(part) in (2, 3) else part for part in parts]
-    return "-".join([language.lower(), *spelled])
 
 
 def _by_locale(output: Output) -> pl.Expr:

@@ -16,6 +16,7 @@ from pim_platform.catalog.staged import RAW_PREFIX
 from pim_platform.intake.mapping.models import PRODUCT_COLUMN_TYPES, ColumnMapping, Mapping
 from pim_platform.intake.readers.rows import SHOWN, reject_schema
 from pim_platform.intake.values import PROBLEMS, is_storable
+from pim_platform.intake.vocabulary import LOCALE, bcp47
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,17 @@ class RecordFrame:
 def frame_of_records(records: Sequence[AbstractMapping[str, Any]], schema: ProductSchema) -> RecordFrame:
     """Lay records out as text cells, one column per key in order of first appearance.
 
-    None means "not given". A key that is no field, or a value of a kind its field cannot hold, makes
+    None means "not given". A localizable field takes an object keyed by locale, or the value of the
+    schema's default locale. A key that is no field, or a value of a kind its field cannot hold, makes
     a bad record.
     """
+    locales: dict[str, tuple[str, str]] = {}
+    records = [_by_locale(record, schema, locales) for record in records]
     headers = list(dict.fromkeys(key for record in records for key in record))
-    kinds = {h: PRODUCT_COLUMN_TYPES.get(h) or (f.type if (f := schema.field(h)) else None) for h in headers}
+    kinds: dict[str, FieldType | None] = {}
+    for header in headers:
+        name = locales.get(header, (header, ""))[0]
+        kinds[header] = PRODUCT_COLUMN_TYPES.get(name) or (f.type if (f := schema.field(name)) else None)
     columns: list[list[str | None]] = [[] for _ in headers]
     bad: list[tuple[int, str, str, str, str, str]] = []
     for number, record in enumerate(records, start=1):
@@ -66,18 +73,44 @@ def frame_of_records(records: Sequence[AbstractMapping[str, Any]], schema: Produ
     frame = pl.DataFrame({"row": pl.Series("row", range(1, len(records) + 1), pl.Int64), **raw})
     wrong = pl.DataFrame(bad, schema=dict(list(reject_schema(0).items())), orient="row")
     wrong = wrong.join(frame, on="row", how="left", maintain_order="left")
-    return RecordFrame(frame, wrong, Mapping(columns=tuple(_columns(headers, kinds))), headers)
+    return RecordFrame(frame, wrong, Mapping(columns=tuple(_columns(headers, kinds, locales))), headers)
 
 
-def _columns(headers: list[str], kinds: dict[str, FieldType | None]) -> list[ColumnMapping]:
+def _by_locale(
+    record: AbstractMapping[str, Any], schema: ProductSchema, locales: dict[str, tuple[str, str]]
+) -> AbstractMapping[str, Any]:
+    """The record with a key ``field.locale`` for each value of its localizable fields, noted in ``locales``."""
+    several = [key for key, value in record.items() if (f := schema.field(key)) and f.localizable and value is not None]
+    if not several:
+        return record
+    laid_out: dict[str, Any] = {}
+    for key, value in record.items():
+        if key not in several:
+            laid_out[key] = value
+            continue
+        keyed = isinstance(value, dict) and all(isinstance(k, str) and LOCALE.fullmatch(k) for k in value)
+        given = value if keyed and set(value) - {"amount", "currency"} else {schema.default_locale: value}
+        for locale, one in given.items():
+            spelled = bcp47(locale)
+            locales[f"{key}.{spelled}"] = key, spelled
+            laid_out[f"{key}.{spelled}"] = one
+    return laid_out
+
+
+def _columns(
+    headers: list[str], kinds: dict[str, FieldType | None], locales: dict[str, tuple[str, str]]
+) -> list[ColumnMapping]:
     columns = []
     for index, header in enumerate(headers):
         kind = kinds[header]
         if kind is None:
             columns.append(ColumnMapping(source=header, index=index, target="ignore"))
         else:
+            field, locale = locales.get(header, (header, None))
             columns.append(
-                ColumnMapping(source=header, index=index, field=header, type=kind, confidence=1.0, auto=True)
+                ColumnMapping(
+                    source=header, index=index, field=field, type=kind, locale=locale, confidence=1.0, auto=True
+                )
             )
     return columns
 

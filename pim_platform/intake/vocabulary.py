@@ -126,3 +126,14 @@ def currency_names(column_currency: str | None) -> dict[str, str | None]:
     families |= {sign: few for sign, (_, few) in SHARED_SIGNS.items()}
     both = {pair: code for sign, few in families.items() for code in few for pair in (f"{sign}{code}", f"{code}{sign}")}
     return {**{code: code for code in CURRENCY_CODES}, **both, **signs}
+
+
+def bcp47(locale: str) -> str:
+    """A locale in the spelling of BCP 47.
+
+    >>> bcp47("de_at"), bcp47("zh-hant-TW")
+    ('de-AT', 'zh-Hant-TW')
+    """
+    language, *parts = locale.replace("_", "-").split("-")
+    spelled = [part.title() if len(part) == 4 else part.upper() if len(part) in (2, 3) else part for part in parts]
+    return "-".join([language.lower(), *spelled])
