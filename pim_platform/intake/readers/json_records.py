@@ -6,14 +6,13 @@ what follows cannot be told, so the file is refused with the place and the numbe
 
 from __future__ import annotations
 
-import io
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from pim_platform.errors import UnreadableFile
+from pim_platform.intake.readers.decoding import lines
 from pim_platform.intake.readers.flattening import KEY_COLUMN, flatten
 from pim_platform.intake.readers.json_paths import Found, parse_path, walk
 from pim_platform.intake.readers.json_shape import shape_of, splitter
@@ -117,7 +116,7 @@ def _twice(value: Any) -> Twice | None:
 
 def _lines(stream: IO[bytes], encoding: str, records: RecordsOut, name: str) -> None:
     """Records of JSON Lines; a line that is no object is a bad record with its line number."""
-    for number, line in _numbered(stream, encoding, name):
+    for number, line in lines(stream, encoding, name, MAX_LINE_CHARACTERS):
         text = line.strip(" \t\r\n\x1e\ufeff").removesuffix(",")
         if not text or text in "[]":
             continue
@@ -138,22 +137,6 @@ def _lines(stream: IO[bytes], encoding: str, records: RecordsOut, name: str) -> 
             else:
                 records.bad("not_a_record", f"{where} is {_kind(value)}, expected an object",
                             "write each product as an object with named fields", text)  # fmt: skip
-
-
-def _numbered(stream: IO[bytes], encoding: str, name: str) -> Iterator[tuple[int, str]]:
-    text = io.TextIOWrapper(stream, encoding, "pim_mark", newline="\n")
-    number = 0
-    try:
-        while line := text.readline(MAX_LINE_CHARACTERS):
-            number += 1
-            if len(line) >= MAX_LINE_CHARACTERS:
-                raise UnreadableFile(
-                    f"{name}, line {number}: it is longer than {MAX_LINE_CHARACTERS:,} characters.",
-                    fix="Write one product per line.", code="record_too_large", file=name, row=number,
-                )  # fmt: skip
-            yield number, line
-    finally:
-        text.detach()
 
 
 def _kind(value: Any) -> str:

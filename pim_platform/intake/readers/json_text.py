@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from pim_platform.errors import UnreadableFile
-from pim_platform.intake.readers import source  # noqa: F401 - it registers the error handler pim_mark
+from pim_platform.intake.readers.decoding import pieces
 
 #: Characters read at a time.
 READ_CHARACTERS = 1 << 20
@@ -75,7 +75,7 @@ class TextWindow:
 
     def __init__(self, stream: IO[bytes], encoding: str, name: str) -> None:
         self._name = name
-        self._chunks = _decoded(stream, encoding)
+        self._chunks = pieces(stream, encoding, name)
         self._text = ""
         self._at = 0
         self._ended = False
@@ -266,13 +266,3 @@ def wide_encoding_of_json(head: bytes) -> str | None:
             return name
     zeros = "".join("0" if byte == 0 else "x" for byte in head[:4])
     return {"x000": "utf-32-le", "000x": "utf-32-be", "x0x0": "utf-16-le", "0x0x": "utf-16-be"}.get(zeros)
-
-
-def _decoded(stream: IO[bytes], encoding: str) -> Iterator[str]:
-    """The stream as text; bytes that the encoding cannot decode become lone surrogates, which no text may hold."""
-    decoder = codecs.getincrementaldecoder(encoding)("pim_mark")
-    while data := stream.read(READ_CHARACTERS):
-        if text := decoder.decode(data):
-            yield text
-    if text := decoder.decode(b"", final=True):
-        yield text

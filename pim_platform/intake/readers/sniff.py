@@ -134,7 +134,7 @@ def detect_encoding(sample: Sample) -> str:
     western = odd.decode("cp1252", "replace")
     marks = [c for c in western if ord(c) > 127]
     # Letters of Western languages stand alone among ASCII; other alphabets come in runs.
-    if sum(runs) / len(runs) < 1.7 and sum(c in _WESTERN for c in marks) >= 0.9 * len(marks):
+    if sum(runs) < 1.7 * len(runs) and sum(c in _WESTERN for c in marks) >= 0.9 * len(marks):
         return "cp1252"
     from charset_normalizer import from_bytes
 

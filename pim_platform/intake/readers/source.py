@@ -30,7 +30,9 @@ READ_BYTES = 8 * 1024 * 1024
 
 #: Bytes of evidence kept for guessing a legacy encoding.
 _ODD_BYTES = 32 * 1024
-_ODD_LINE = re.compile(rb"[^\r\n]*[\x80-\xff][^\r\n]*")
+_ODD_BYTE = re.compile(rb"[\x80-\xff]")
+#: Bytes of a line that are kept, and those of them before its first byte above 127.
+_ODD_LINE_BYTES, _BEFORE = 4096, 1024
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -120,11 +122,13 @@ class _Evidence:
             first, last = block.find(b"\n"), block.rfind(b"\n")
             block = block[first + 1 : last + 1]
             self._decoder.reset()
-        if len(self.odd) < _ODD_BYTES:
-            for line in _ODD_LINE.finditer(block):
-                self.odd += line[0][:4096] + b"\n"
-                if len(self.odd) >= _ODD_BYTES:
-                    break
+        at = 0
+        while len(self.odd) < _ODD_BYTES and (found := _ODD_BYTE.search(block, at)):
+            # The line around the byte, as far as it tells something: a whole file may be one line.
+            first = max(block.rfind(b"\n", at, found.start()) + 1, at, found.start() - _BEFORE)
+            end = block.find(b"\n", found.start(), first + _ODD_LINE_BYTES)
+            at = end if end >= 0 else first + _ODD_LINE_BYTES
+            self.odd += block[first:at] + b"\n"
         if self.valid:
             try:
                 self._decoder.decode(block)

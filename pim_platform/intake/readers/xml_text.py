@@ -16,15 +16,13 @@ from html.entities import html5
 from typing import IO
 
 from pim_platform.errors import UnreadableFile
-from pim_platform.intake.readers import source  # noqa: F401 - it registers the error handler pim_mark
+from pim_platform.intake.readers.decoding import pieces
 from pim_platform.intake.readers.sniff import detect_encoding, wide_encoding
 from pim_platform.intake.readers.source import Sample
 
 #: Stands for bytes that the encoding cannot decode: a character that XML allows and nobody uses. Records with it are
 #: refused.
 UNDECODABLE = "\U0010ffff"
-#: Bytes read at a time.
-READ_BYTES = 1 << 18
 #: Characters of a document type, at most, and of the text that an entity of the file's own stands for.
 _LONGEST_DOCTYPE = 64 * 1024
 _LONGEST_ENTITY = 32
@@ -72,7 +70,7 @@ class CleanText:
 
     def __iter__(self) -> Iterator[str]:
         held, started = "", False
-        for text, final in _decoded(self._stream, self._encoding):
+        for text, final in _with_last(pieces(self._stream, self._encoding, self._name)):
             part = held + text
             if not started:
                 part = part.lstrip("\ufeff \t\r\n\x00") if not part.strip("\ufeff \t\r\n\x00") else part
@@ -226,13 +224,13 @@ def encoding_of(sample: Sample) -> str:
     return _SUPERSETS.get(named, named)
 
 
-def _decoded(stream: IO[bytes], encoding: str) -> Iterator[tuple[str, bool]]:
+def _with_last(texts: Iterator[str]) -> Iterator[tuple[str, bool]]:
     """Pieces of text, each with whether it is the last."""
-    decoder = codecs.getincrementaldecoder(encoding)("pim_mark")
-    while data := stream.read(READ_BYTES):
-        # Line ends as XML 1.0 reads them (section 2.11) are the parser's business; here only lines are counted.
-        yield decoder.decode(data), False
-    yield decoder.decode(b"", final=True), True
+    before = next(texts, "")
+    for text in texts:
+        yield before, False
+        before = text
+    yield before, True
 
 
 def _doctype_end(text: str, at: int) -> int | None:
