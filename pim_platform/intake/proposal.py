@@ -10,13 +10,17 @@ from collections.abc import Mapping as AbstractMapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from pim_platform.catalog.schema import PRODUCT_COLUMNS, ProductSchema, SchemaField
 from pim_platform.catalog.staged import RAW_PREFIX
 from pim_platform.errors import UnreadableFile
 from pim_platform.intake.dialect import Dialect
+from pim_platform.intake.mapping.candidates import Candidate
 from pim_platform.intake.mapping.grouping import Grouping
+from pim_platform.intake.mapping.learned import Learned, apply_learned
+from pim_platform.intake.mapping.localizing import join_locales, localized_fields
 from pim_platform.intake.mapping.models import ColumnMapping, Mapping, header_fingerprint
 from pim_platform.intake.mapping.propose import propose_mapping
 from pim_platform.intake.mapping.propose_grouping import propose_groupings
@@ -50,6 +54,8 @@ class Proposal(BaseModel):
     """Whether a saved mapping of the source fitted exactly."""
     notices: list[str] = Field(default_factory=list)
     """What people should know about it, such as why Claude was not asked."""
+    _head: pl.DataFrame | None = PrivateAttr(None)
+    """The first rows, which show what belongs together."""
 
     @property
     def mapping(self) -> Mapping:
@@ -140,20 +146,22 @@ def propose(
     currency = default_currency or (schema.default_currency if schema else None)
     locale = default_locale or (schema.default_locale if schema else None)
     profiles = profile_columns(rows.frame, headers, decimal=dialect.decimal)
-    columns = propose_mapping(headers, profiles, schema, default_locale=locale)
+    columns = _columns(headers, profiles, schema, locale)
     fits = saved is not None and saved.fits(headers)
     if saved is not None:
         columns = _from_saved(columns, saved, exact=fits)
     fitting = saved if fits else None
     groupings = (
-        list(fitting.groupings) if fitting is not None else propose_groupings(headers, columns, rows.head, schema)
+        list(fitting.groupings)
+        if fitting is not None
+        else propose_groupings(headers, columns, rows.head, schema, expand=dialect.expand)
     )
     first = rows.head.head(SAMPLE_ROWS)
     shown = [
         {_unique(headers, i): first[f"{RAW_PREFIX}{i}"][n] or "" for i in range(len(headers))}
         for n in range(first.height)
     ]
-    return Proposal(
+    proposal = Proposal(
         dialect=dialect,
         headers=headers,
         rows=rows.count,
@@ -169,6 +177,46 @@ def propose(
         saved=fits,
         notices=[*notes, *_notices(columns, profiles, groupings)],
     )
+    proposal._head = rows.head
+    return proposal
+
+
+def refined(
+    proposal: Proposal,
+    schema: ProductSchema | None,
+    *,
+    learned: AbstractMapping[str, Learned] | None = None,
+    hints: AbstractMapping[int, Candidate] | None = None,
+) -> Proposal:
+    """The proposal with what people taught and what Claude said: all meanings compete anew, and groups follow."""
+    columns = proposal.columns
+    if hints:
+        columns = _columns(proposal.headers, proposal.profiles, schema, proposal.default_locale, hints)
+    if learned:
+        columns = apply_learned(columns, proposal.profiles, learned, schema)
+    groupings = proposal.groupings
+    if columns != proposal.columns and proposal._head is not None:
+        groupings = propose_groupings(proposal.headers, columns, proposal._head, schema, expand=proposal.dialect.expand)
+    stale = _notices(proposal.columns, proposal.profiles, proposal.groupings)
+    notices = [notice for notice in proposal.notices if notice not in stale]
+    return proposal.model_copy(
+        update={
+            "columns": columns,
+            "fields": schema_fields(columns, schema),
+            "groupings": groupings,
+            "notices": [*notices, *_notices(columns, proposal.profiles, groupings)],
+        }
+    )
+
+
+def _columns(
+    headers: list[str],
+    profiles: list[ColumnProfile],
+    schema: ProductSchema | None,
+    locale: str | None,
+    hints: AbstractMapping[int, Candidate] | None = None,
+) -> list[ColumnMapping]:
+    return join_locales(propose_mapping(headers, profiles, schema, default_locale=locale, hints=hints), schema)
 
 
 def _notices(columns: list[ColumnMapping], profiles: list[ColumnProfile], groupings: list[Grouping]) -> list[str]:
@@ -231,11 +279,17 @@ def _unique(headers: list[str], index: int) -> str:
 def schema_fields(columns: list[ColumnMapping], schema: ProductSchema | None) -> list[SchemaField]:
     """The fields that a proposal's columns write, those of the schema as they are, the others as they would be made."""
     fields: dict[str, SchemaField] = {}
+    localized = localized_fields(columns)
     for column in columns:
         if column.ignored or column.field in PRODUCT_COLUMNS or column.field is None or column.field in fields:
             continue
         known = schema.field(column.field) if schema else None
-        made = SchemaField(name=column.field, type=column.type, description=f"from column {column.source!r}"[:200])
+        made = SchemaField(
+            name=column.field,
+            type=column.type,
+            description=f"from column {column.source!r}"[:200],
+            localizable=column.field in localized,
+        )
         fields[column.field] = known or made
     return list(fields.values())
 

@@ -63,7 +63,7 @@ def test_headers_carry_locale_currency_and_unit(tmp_path: Path) -> None:
     found = proposal(tmp_path, text)
     assert targets(found)[1:] == [
         ("name", "name", "string"),
-        ("name", "name_de", "string"),
+        ("name", "localized_name", "string"),
         ("price", "price", "multi_price"),
         ("price", "price", "multi_price"),
         ("weight", "weight", "number"),
@@ -182,7 +182,14 @@ def test_headers_are_read_as_words(header: str, key: str) -> None:
 
 @pytest.mark.parametrize(
     ("header", "name"),
-    [("Ärmel-Länge?", "aermel_laenge"), ("source", "product_source"), ("2nd", "field_2nd"), ("倉", "cang"), ("Гарантия", "garantiya"), ("?", "f")],
+    [
+        ("Ärmel-Länge?", "aermel_laenge"),
+        ("source", "product_source"),
+        ("2nd", "field_2nd"),
+        ("倉", "cang"),
+        ("Гарантия", "garantiya"),
+        ("?", "f"),
+    ],
 )
 def test_field_names_are_valid(header: str, name: str) -> None:
     assert SchemaField(name=snake_case(header, "f")).name == name

@@ -15,6 +15,7 @@ from pim_platform.errors import InvalidMapping
 from pim_platform.intake.dialect import Dialect
 from pim_platform.intake.mapping import ColumnMapping, Mapping, validate
 from pim_platform.intake.mapping.transforms import Transform
+from pim_platform.intake.proposal import propose
 from pim_platform.intake.staging import StageResult, stage
 
 SCHEMA = ProductSchema(
@@ -195,3 +196,26 @@ def test_a_locale_feeds_a_field_once() -> None:
         validate(Mapping(columns=columns), SCHEMA, ["c0", "c1", "c2"])
     assert caught.value.code == "duplicate_field"
     assert "one value per locale" in caught.value.message
+
+
+def test_translations_are_proposed_as_values_of_one_field(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    header = "sku,name.en,name.de,description.en,description.de,price (EUR),price (USD)"
+    rows = [f"A{i},Lamp {i},Lampe {i},A nice lamp {i},Eine Lampe {i},{i}.50,{i}.99" for i in range(5)]
+    path.write_text("\n".join([header, *rows]))
+    found = propose(path, default_currency="EUR", default_locale="en-US")
+    assert [column.field for column in found.columns] == [
+        "sku", "name", "localized_name", "description", "description", "price", "price",
+    ]  # fmt: skip
+    assert {field.name: (field.type, field.localizable) for field in found.fields} == {
+        "localized_name": ("string", True),
+        "description": ("string", True),
+        "price": ("multi_price", False),
+    }
+    schema = ProductSchema(fields=tuple(found.fields), default_currency="EUR", default_locale="en-US")
+    result = stage(path, found.dialect, found.mapping, schema, tmp_path / "out")
+    assert json.loads(values(result, "f.description")[0]) == {"en": "A nice lamp 0", "de": "Eine Lampe 0"}
+    assert json.loads(values(result, "f.localized_name")[0]) == {"de": "Lampe 0"}
+    settled = ProductSchema(fields=(SchemaField(name="description"),), default_currency="EUR", default_locale="en-US")
+    again = propose(path, schema=settled)
+    assert [column.field for column in again.columns][3:5] == ["description", "description_de"]
