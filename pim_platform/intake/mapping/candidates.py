@@ -81,6 +81,7 @@ def candidates(facts: HeaderFacts, profile: ColumnProfile) -> list[Candidate]:
     from pim_platform.intake.mapping.paths import by_path
 
     named = by_path(facts) if facts.leaf and (facts.parents or facts.attribute) else by_name(facts)
+    named = [*named, *(second for c in named if (second := _second(c, facts)) is not None)]
     found = [one for c in named if (one := fitted(c, facts, profile)).score > 0]
     if not named:
         found = [c for c in by_cells(facts, profile) if c.score > 0]
@@ -109,6 +110,17 @@ def known(key: str, score: float = EXACT) -> Candidate | None:
     return None
 
 
+#: Names of a SKU that mean the manufacturer's number where another column is the SKU.
+_MAKERS = frozenset({"part number", "part no", "part code", "teilenummer", "modellnummer", "style number"})
+
+
+def _second(candidate: Candidate, facts: HeaderFacts) -> Candidate | None:
+    """What a name means where its first meaning is another column's."""
+    if candidate.target == "sku" and (facts.leaf or facts.key) in _MAKERS:
+        return replace(candidate, target="mpn", score=SLIP, reason=f"'{facts.key}' beside a SKU is the maker's number")
+    return None
+
+
 def _weak(key: str) -> Candidate | None:
     names = dictionary()
     for form in (key, fold(key)):
@@ -125,10 +137,13 @@ def by_name(facts: HeaderFacts) -> list[Candidate]:
         what = "option_value" if option[2].startswith("value") else "option_name"
         return [Candidate(what, EXACT, f"option {number} of a variant", f"option{number}_{what[7:]}", option=number)]
     for key in dict.fromkeys((facts.full_key, facts.key)):
-        if found := known(key):
+        # One letter names a dimension only where a unit stands beside it.
+        if (len(key) > 1 or key > "\u2e80" or facts.unit) and (found := known(key)):
             return [found]
     if not facts.key:
         return []
+    if found := _of_alternatives(facts):
+        return [found]
     tried: set[str] = {facts.full_key, facts.key}
     for find in (_without_number, _without_tax, _with_unit, _without_fillers, _of_parts, _of_compound):
         for key, found in find(facts.key, dictionary()):
@@ -205,6 +220,17 @@ def _without_fillers(key: str, names: Dictionary) -> Found:
     if said and len(said) < len(tokens):
         yield " ".join(said), known(" ".join(said), STRIPPED)
         yield " ".join(said), _weak(" ".join(said))
+
+
+def _of_alternatives(facts: HeaderFacts) -> Candidate | None:
+    """``Product Code/SKU``, ``Google Shopping / MPN``: what its parts agree on."""
+    fillers = dictionary().words["fillers"]
+    parts = [part for part in facts.alternatives if not all(word in fillers for word in part.split())]
+    found = [known(part, STRIPPED) for part in parts]
+    first = found[0] if found else None
+    if first is None or any(c is None or (c.target, c.field) != (first.target, first.field) for c in found):
+        return None
+    return first
 
 
 def _of_parts(key: str, names: Dictionary) -> Found:
@@ -320,7 +346,8 @@ def _disagreement(candidate: Candidate, facts: HeaderFacts, profile: ColumnProfi
         return "its cells hold no amounts"
     if target == "weight" and numeric < 0.7 and not any(re.search(r"\d", e) for e in profile.examples):
         return "its cells are no numbers"
-    if target == "stock_quantity" and numeric < 0.3:
+    counted = sum(bool(re.search(r"\d", example)) for example in profile.examples)
+    if target == "stock_quantity" and numeric < 0.3 and 2 * counted < len(profile.examples):
         return "its cells are no numbers"
     if (
         target == "dimensions"
@@ -335,7 +362,8 @@ def _disagreement(candidate: Candidate, facts: HeaderFacts, profile: ColumnProfi
         # Some shops write readable SKUs with spaces; only a name that says "SKU" is believed then.
         if weak and (profile.max_length > 64 or profile.text_share > 0.5):
             return "its cells are texts"
-        full = profile.distinct_share >= 0.98 and profile.null_share <= 0.02
+        # An id is on every record; a code that some lack can still be the only one there is.
+        full = profile.distinct_share >= 0.98 and (profile.null_share <= 0.02 or "id" not in facts.key.split())
         if weak and (profile.filled < 2 or not full or profile.listed):
             return "its cells do not tell products apart"
     if target == "name" and (profile.url_share > 0.2 or (profile.number_share > 0.9 and profile.filled > 3)):
@@ -366,7 +394,7 @@ def _disagreement(candidate: Candidate, facts: HeaderFacts, profile: ColumnProfi
         return "its cells are no addresses"
     if target == "image_url" and profile.number_share > 0.9:
         return "its cells are numbers"
-    if target == "currency" and profile.filled > 3 and (profile.number_share > 0.9 or profile.mean_length > 12):
+    if target == "currency" and profile.filled > 3 and (profile.number_share > 0.9 or (profile.mean_length > 12 and not profile.listed)):
         return "its cells name no currency"
     return None
 

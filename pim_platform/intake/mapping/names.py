@@ -65,6 +65,8 @@ class HeaderFacts:
     """Whether the name comes from the data (``PARAM[Barva]``)."""
     attribute: bool = False
     """Whether the last part is an attribute of an element (``A/@x``) or a keyword of the format (``@type``)."""
+    alternatives: tuple[str, ...] = ()
+    """Keys of the names that a slash separates in a header that is no path."""
     xml: bool = False
     """Whether the path is one of XML, where lists are not marked."""
 
@@ -106,7 +108,8 @@ def read_header(header: str) -> HeaderFacts:
         unit = unit or tokens.pop()
     if currency is None and (sign := next((s for s in "€£₹" if s in header), None)):
         currency = words.SIGNS[sign]
-    facts = HeaderFacts(" ".join(tokens), full, locale, currency, unit, question)
+    several = tuple(filter(None, map(key_of, re.split(r"[/|]", text)))) if re.search(r"\w\s*[/|]\s*\w", text) else ()
+    facts = HeaderFacts(" ".join(tokens), full, locale, currency, unit, question, alternatives=several)
     if path is None:
         return facts
     parents, leaf, lists, _ = path

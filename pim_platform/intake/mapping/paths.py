@@ -39,7 +39,9 @@ def by_path(facts: HeaderFacts) -> list[Candidate]:
         base = known(leaf)
         if base is not None and base.target == "ignore":
             return [base]
-        return [Candidate("attribute", EXACT, f"'{leaf}' of '{about}', not of the product", type=_hint(base))]
+        several = any(facts.lists) and not any(part in names.words["containers"] for part in parents[:1])
+        kind: FieldType | None = "array" if several else _hint(base)
+        return [Candidate("attribute", EXACT, f"'{leaf}' of '{about}', not of the product", type=kind)]
     said = [part for part in parents if _says(part, names)]
     # "Category/Name/@Value": a name within something is that thing's name.
     while len(said) > 1 and said[-1] in names.words["leaves"]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from pim_platform.catalog.schema import FieldType, ProductSchema
+from pim_platform.intake import vocabulary as words
 from pim_platform.intake.mapping.candidates import (
     CELLS,
     EXACT,
@@ -38,7 +39,17 @@ _CODES = words_of(
     "código codigo codice cod référence referencia numéro número numero číslo numer nro артикул код номер コード "
     "番号 编码 编号 코드 번호"
 )
+#: Of these, those that stand first in Romance and Slavic languages and count nothing ("number of pages").
+_CODES_FIRST = words_of("code cod kod kód código codigo codice référence referencia ref id код артикул")
+_YES_OR_NO = frozenset(words.TRUE_WORDS + words.FALSE_WORDS)
 _DATE = re.compile(r"(^| )(date|datum|dato|fecha|data|datetime|day|päivämäärä|dátum|tarih|tarihi|дата)( |$)|日|날짜")
+#: Categories in the plural.
+_PLURAL = re.compile(
+    r"categories|catégories|kategorien|categorías|categorias|categorieën|kategorier|kategoriat|kategóriák|categorii|"
+    r"kategoriler|категории|категорії|collections|rubriken"
+)
+#: Digits that a date or a time takes at least (YYYYMM).
+_DATE_DIGITS = 6
 #: Parts of a path that hold the variants of a product.
 _VARIANTS = frozenset({"variants", "variant", "variations", "skus", "children", "edges", "offers", "models"})
 _LISTS = frozenset({"tags"})
@@ -208,15 +219,15 @@ def _rank(candidate: Candidate, facts: HeaderFacts, profile: ColumnProfile) -> f
     Values at all, the more usual name, filled cells, unique ones for a SKU, and for a price the tax within.
     """
     rank = candidate.score + (0.1 if profile.filled else 0.0) + 0.01 * (1 - profile.null_share)
-    rank -= 0.0004 * min(candidate.order, 50)
+    rank -= 0.0004 * min(candidate.order, 50) + 0.002 * len(facts.parents)
     if candidate.target == "sku":
         rank += 0.02 * profile.distinct_share
     if candidate.target in _MONEY:
-        words = set((facts.leaf or facts.full_key).split())
+        told = set((facts.leaf or facts.full_key).split())
         taxes = dictionary().words
-        if words & taxes["taxes net"]:
+        if told & taxes["taxes net"]:
             rank -= 0.015
-        elif words & (taxes["taxes gross"] | taxes["taxes tax"]):
+        elif told & (taxes["taxes gross"] | taxes["taxes tax"]):
             rank += 0.015
     return rank
 
@@ -242,11 +253,15 @@ def _column(
     index = profile.index
     if choice is None and (is_bookkeeping(header) or profile.filled == 0):
         why = "private data of the exporting system" if is_bookkeeping(header) else "the column is empty"
-        return ColumnMapping(source=header, index=index, target="ignore", confidence=SURE, auto=True, reason=why)
+        return ColumnMapping(
+            source=header, index=index, target="ignore", type="boolean" if profile.filled and profile.binary else "string",
+            confidence=SURE, auto=True, reason=why,
+        )  # fmt: skip
     if choice is not None and choice.target == "ignore":
+        values = choice is _VALUES_APART and facts.xml and profile.type == "array" and "val" in facts.leaf
         counted = profile.number_share == 1 and not profile.leading_zeros and facts.key.endswith("number")
         return ColumnMapping(
-            source=header, index=index, target="ignore", type="number" if counted else "string",
+            source=header, index=index, target="ignore", type="number" if counted else "array" if values else "string",
             confidence=choice.score, auto=choice.score >= SURE, reason=choice.reason, tier=_tier(choice),
         )  # fmt: skip
     target = choice.target if choice else "attribute"
@@ -341,7 +356,9 @@ def _type(target: str, choice: Candidate | None, facts: HeaderFacts, profile: Co
             "boolean" if profile.boolean_like or profile.binary or (choice and choice.field == "active") else "string"
         )
     if target in _LISTABLE:
-        if profile.type == "array" or profile.separator:
+        if profile.type == "array" and profile.listed:
+            return "array"
+        if profile.separator in (",", ";", "\n") or (profile.separator == "|" and not _is_one_category(target, facts)):
             return "array"
         if target == "image_url":
             return "url" if empty or profile.url_share >= 0.9 else "string"
@@ -351,6 +368,11 @@ def _type(target: str, choice: Candidate | None, facts: HeaderFacts, profile: Co
     if target != "attribute":
         return "string"
     return _attribute_type(choice.type if choice else None, facts, profile)
+
+
+def _is_one_category(target: str, facts: HeaderFacts) -> bool:
+    """Whether a name in the singular announces one category, whose levels a bar separates (Heureka)."""
+    return target == "category" and not _PLURAL.search(facts.leaf or facts.key)
 
 
 def _price_type(facts: HeaderFacts, profile: ColumnProfile) -> FieldType:
@@ -376,20 +398,23 @@ def _attribute_type(hint: FieldType | None, facts: HeaderFacts, profile: ColumnP
             return "boolean"
         return "number" if profile.number_share >= 0.98 and not profile.leading_zeros else "string"
     kind = profile.type
-    if kind == "number" and (_is_coded(facts) or _DATE.search(facts.key)):
+    dated = _DATE.search(facts.key) and profile.mean_length >= _DATE_DIGITS
+    if kind == "number" and (_is_coded(facts) or dated):
         # Numbers of things are no quantities: nobody adds them up, and leading zeros matter.
         kind = "string"
     if hint is None:
-        return "boolean" if profile.binary and is_flag(facts) else kind
+        # Nothing but yes and no, or both 0 and 1: counts have other numbers too.
+        return "boolean" if profile.binary and (is_flag(facts) or profile.distinct == 2) else kind
     if hint in ("string", "array"):
         return hint
     if hint == "boolean":
-        return "boolean" if profile.boolean_like or profile.binary else kind
+        said = {example.lower() for example in profile.examples}
+        return "boolean" if profile.boolean_like or profile.binary or said <= _YES_OR_NO else kind
     if hint in ("number", "price"):
         return hint if profile.number_share >= 0.9 else kind
     return hint if profile.url_share >= 0.9 else "string"
 
 
 def _is_coded(facts: HeaderFacts) -> bool:
-    words = (facts.leaf or facts.key).split()
-    return bool(words) and (words[-1] in _CODES or words[0] in _CODES)
+    tokens = (facts.leaf or facts.key).split()
+    return bool(tokens) and (tokens[-1] in _CODES or tokens[0] in _CODES_FIRST)
