@@ -162,6 +162,8 @@ class Folding:
         for grouping in self._groupings:
             if grouping.style == "handle":
                 part = self._handle(part, grouping)
+            elif grouping.style == "nested":
+                part = self._nested(part, grouping)
             elif grouping.style == "locale":
                 part = self._locale(part, grouping)
             elif grouping.style == "parent":
@@ -278,6 +280,59 @@ class Folding:
         )
         cells = kept.select("row", *_raw(range(self._width)))
         return Part(filled_in, bad, part.bytes_read, cells, merged if merged.height else None)
+
+    def _nested(self, part: Part, grouping: Grouping) -> Part:
+        variant = pl.any_horizontal([_cell(index).is_not_null() for index in grouping.variants] or [pl.lit(False)])
+        sku = _cell(self._sku)
+        levels = {inner: outer for outer, inner in grouping.levels}
+        if self._sku in levels:  # a variant without SKU does not have its product's
+            sku = pl.when("_variant").then(sku).otherwise(_cell(levels[self._sku]))
+        frame = part.frame.with_columns(_group=_cell(grouping.by), _variant=variant)
+        frame = frame.with_columns(
+            _id=pl.coalesce("_group", pl.concat_str(pl.lit("\x1f"), "row")), _sku=sku, _key=sku_key_expr(sku)
+        )
+        groups = frame.group_by("_id").agg(
+            _variants=pl.col("_variant").sum(),
+            _into=pl.col("row").filter(pl.col("_variant") & pl.col("_key").is_not_null()).min(),
+            _parent=pl.col("_sku").filter(~pl.col("_variant")).drop_nulls().first(),
+            _keys=pl.col("_key").filter("_variant"),
+        )
+        frame = frame.join(groups, on="_id", how="left", maintain_order="left")
+        # The SKU of the product is often that of its only variant: they are one then.
+        own = sku_key_expr(pl.col("_parent"))
+        frame = frame.with_columns(
+            _parent=pl.when(~pl.col("_keys").list.contains(own).fill_null(False)).then("_parent")
+        )
+        continues = ~pl.col("_variant") & pl.col("_parent").is_null() & pl.col("_into").is_not_null()
+        merged = frame.filter(continues).select(
+            "row", pl.col("_into").alias("into"), pl.col("_group").alias("variant_group"), *_raw(range(self._width))
+        )
+        kept = frame.filter(~continues)
+        has_parent = pl.col("_parent").is_not_null()
+        several = (pl.col("_variants") > 1) | pl.col("_group").is_in(self._siblings.implode())
+        kind = (
+            pl.when(pl.col("_variant") & (has_parent | several))
+            .then(pl.lit("variant"))
+            .when(~pl.col("_variant") & has_parent & (pl.col("_variants") > 0))
+            .then(pl.lit("parent"))
+            .otherwise(pl.lit("simple"))
+        )
+        made = self._made_columns(
+            {
+                "kind": kind,
+                "variant_group": pl.coalesce("_parent", "_group"),
+                "parent_sku": pl.when("_variant").then("_parent"),
+            }
+        )
+        taken = [
+            pl.coalesce(_cell(inner), _cell(outer)).alias(f"{RAW_PREFIX}{index}")
+            for outer, inner in grouping.levels
+            for index in (outer, inner)
+            if self._sku not in (outer, inner)
+        ]
+        filled_in = kept.with_columns(pl.col("_sku").alias(f"{RAW_PREFIX}{self._sku}"), *taken, *made)
+        cells = kept.select("row", *_raw(range(self._width)))
+        return Part(filled_in, part.bad, part.bytes_read, cells, merged if merged.height else None)
 
     def _orphans(self, frame: pl.DataFrame, grouping: Grouping) -> pl.DataFrame:
         header = self._headers[self._sku]

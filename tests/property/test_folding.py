@@ -26,6 +26,7 @@ COLUMNS = (
 HANDLE = Grouping(style="handle", by=0, inherited=(1, 4), images=4, images_field="images")
 GROUP = Grouping(style="group", by=0)
 PARENT = Grouping(style="parent", by=0)
+NESTED = Grouping(style="nested", by=0, variants=(2, 3), levels=((1, 3),))
 LOCALE = Grouping(style="locale", by=3, locale=2, localized=(4,))
 
 cell = st.sampled_from([None, None, "a", "b", "de", "en_US"])
@@ -67,7 +68,7 @@ def folded(rows: list[tuple[str | None, ...]], sizes: list[int], grouping: Group
 @given(rows=table, sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_batches_do_not_matter(rows: list[tuple[str | None, ...]], sizes: list[int]) -> None:
-    for grouping in (HANDLE, GROUP, PARENT, LOCALE):
+    for grouping in (HANDLE, GROUP, PARENT, LOCALE, NESTED):
         whole = folded(rows, [1000], grouping)
         cut = folded(rows, sizes, grouping)
         for expected, found in zip(whole, cut, strict=True):

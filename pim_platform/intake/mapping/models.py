@@ -227,7 +227,7 @@ def _validate_groupings(
     if len(styles) - ("locale" in styles) > 1 or sum(grouping.folds for grouping in mapping.groupings) > 1:
         raise InvalidMapping(
             f"The groupings {' and '.join(styles)} cannot be applied together.",
-            fix="Keep one of handle, parent and group; locale goes with parent or group.",
+            fix="Keep one of handle, nested, parent and group; locale goes with parent or group.",
             code="clashing_groupings",
         )
     if any(grouping.style == "locale" and grouping.locale is None for grouping in mapping.groupings):

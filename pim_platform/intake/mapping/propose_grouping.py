@@ -49,10 +49,20 @@ _BY_ID = r"^id:\s*\d+$"
 
 
 def propose_groupings(
-    headers: Sequence[str], columns: Sequence[ColumnMapping], first: pl.DataFrame, schema: ProductSchema | None = None
+    headers: Sequence[str],
+    columns: Sequence[ColumnMapping],
+    first: pl.DataFrame,
+    schema: ProductSchema | None = None,
+    *,
+    expand: str | None = None,
 ) -> list[Grouping]:
-    """The groupings that a file's ``first`` rows (consecutive, with ``row`` and cells) show; mostly none."""
+    """The groupings that a file's ``first`` rows (consecutive, with ``row`` and cells) show; mostly none.
+
+    ``expand`` names the list whose entries have rows of their own (``Dialect.expand``).
+    """
     sku = next((column for column in columns if column.field == "sku" and not column.ignored), None)
+    if expand is not None and (nested := _nested(headers, columns, first, sku, expand)) is not None:
+        return [nested]
     found: list[Grouping] = []
     keys = [read_header(header).key for header in headers]
     for column in sorted(columns, key=lambda c: (c.target != "variant_group", c.index)):
@@ -69,6 +79,49 @@ def propose_groupings(
     if locales is not None and not any(grouping.folds for grouping in found):
         found.append(locales)
     return found
+
+
+def _nested(
+    headers: Sequence[str],
+    columns: Sequence[ColumnMapping],
+    first: pl.DataFrame,
+    sku: ColumnMapping | None,
+    expand: str,
+) -> Grouping | None:
+    """The rows of variants behind the row of their product, told apart by the columns that only variants fill."""
+    variants = {
+        index: re.split(r"[./@]", header)[-1] for index, header in enumerate(headers) if header.startswith(expand)
+    }
+    if not variants or sku is None or sku.index not in variants:
+        return None
+    products = first.filter(pl.all_horizontal([_cell(index).is_null() for index in variants]))
+    outside = [index for index in range(len(headers)) if index not in variants]
+    leaves = {index: re.split(r"[./@]", headers[index])[-1] for index in outside}
+    # A column that tells one product from another: its SKU, a handle, an id; the shorter its path the more its own.
+    order = [variants[sku.index], "handle", "slug", "id", "code", "uid", "key", "url"]
+    named = sorted(
+        (index for index in outside if leaves[index].casefold() in order),
+        key=lambda index: (len(headers[index]) - len(leaves[index]), order.index(leaves[index].casefold())),
+    )
+    by = next(
+        (i for i in named if _filled(first, i) == first.height and products.select(_cell(i).is_unique().all()).item()),
+        None,
+    )
+    if by is None:
+        return None
+    levels = [
+        (outer, inner)
+        for inner, leaf in variants.items()
+        for outer in outside
+        if headers[outer] == leaf and leaf.casefold() not in ("id", "name", "title", "handle", "description")
+    ]
+    return Grouping(
+        style="nested",
+        by=by,
+        variants=tuple(variants),
+        levels=tuple(levels),
+        reason=f"the entries of {expand!r} are variants of the product around them",
+    )
 
 
 def _handles(
@@ -159,7 +212,7 @@ def _parents(
     own = first.select(sku_key_expr(_cell(column.index)).eq(sku_key_expr(_cell(sku.index))).mean()).item() or 0.0
     named = refs.join(known, on="key", how="semi").height
     # Group ids that happen to be SKUs of the same rows say nothing of parents.
-    shown = named > 0 and own < _NEARLY_ALL
+    shown = named > refs.height / 2 and own < _NEARLY_ALL
     if not (by_id or shown or _PARENT.search(keys[column.index])):
         return None
     kinds = next(

@@ -300,3 +300,36 @@ def test_a_field_that_has_one_value_cannot_be_split_by_locale(tmp_path: Path) ->
             BY_LOCALE.model_copy(update={"localized": (5,)}),
         )  # fmt: skip
     assert told.value.code == "not_localizable"
+
+
+NESTED_HEADERS = ("id", "sku", "title", "price", "variants[].sku", "variants[].size", "variants[].price")
+NESTED_FLAT: dict[str, str | None] = {
+    "variants[].sku": "sku", "title": "name", "price": "price", "variants[].size": "option",
+}  # fmt: skip
+NESTED = Grouping(style="nested", by=0, variants=(4, 5, 6), levels=((1, 4), (3, 6)))
+
+
+def test_variants_of_a_tree_are_linked_to_the_product_around_them_or_take_its_place(tmp_path: Path) -> None:
+    rows = [
+        ("1", "TEE", "Tee", "9", "", "", ""),
+        ("1", "TEE", "Tee", "9", "TEE-S", "S", "10"),
+        ("1", "TEE", "Tee", "9", "", "M", "11"),
+        ("2", "", "Cap", "", "", "", ""),
+        ("2", "", "Cap", "", "CAP-1", "one", "7"),
+        ("2", "", "Cap", "", "CAP-2", "two", "8"),
+        ("3", "MUG", "Mug", "5", "", "", ""),
+        ("4", "BAG", "Bag", "3", "", "", ""),
+        ("4", "BAG", "Bag", "3", "BAG", "one", "4"),
+    ]
+    result = run(tmp_path, NESTED_HEADERS, rows, NESTED_FLAT, NESTED)
+    assert (result.read, result.valid, result.rejected, result.merged) == (9, 6, 1, 2)
+    assert rows_of(result.staged, "sku", "kind", "variant_group", "parent_sku", "f.price") == [
+        ("TEE", "parent", "TEE", None, "9"),
+        ("TEE-S", "variant", "TEE", "tee", "10"),
+        ("CAP-1", "variant", "2", None, "7"),
+        ("CAP-2", "variant", "2", None, "8"),
+        ("MUG", "simple", "MUG", None, "5"),
+        ("BAG", "simple", "4", None, "4"),
+    ]
+    assert rows_of(result.rejects, "row", "error_code") == [(4, "missing_sku")]
+    assert rows_of(result.merged_rows, "row", "into") == [(5, 6), (9, 10)]
