@@ -14,37 +14,17 @@ from sqlalchemy.dialects.postgresql import insert
 
 from pim_platform.catalog.schema import ProductSchema
 from pim_platform.intake.mapping import claude
-from pim_platform.intake.mapping.candidates import Candidate
-from pim_platform.intake.mapping.learned import Learned, apply_learned
+from pim_platform.intake.mapping.learned import Learned
 from pim_platform.intake.mapping.prices import model_named, price_date
-from pim_platform.intake.mapping.propose import propose_mapping
 from pim_platform.intake.mapping.question import Choice, Question, choices_of, hints_of, open_columns, question_about
 from pim_platform.intake.models import MappingAnswer
-from pim_platform.intake.proposal import Proposal, schema_fields
+from pim_platform.intake.proposal import Proposal, refined
 from pim_platform.intake.workspace import Workspace
 from pim_platform.settings import Settings
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy.usage import reserve, settle
 
 _NO_KEY = "no key is set (PIM_ANTHROPIC_API_KEY)"
-
-
-def refined(
-    proposal: Proposal,
-    schema: ProductSchema | None,
-    *,
-    learned: Mapping[str, Learned] | None = None,
-    hints: Mapping[int, Candidate] | None = None,
-) -> Proposal:
-    """The proposal with what people taught and what Claude said: all meanings compete anew. Pure."""
-    columns = proposal.columns
-    if hints:
-        columns = propose_mapping(
-            proposal.headers, proposal.profiles, schema, default_locale=proposal.default_locale, hints=hints
-        )
-    if learned:
-        columns = apply_learned(columns, proposal.profiles, learned, schema)
-    return proposal.model_copy(update={"columns": columns, "fields": schema_fields(columns, schema)})
 
 
 def assist(

@@ -12,12 +12,12 @@ from sqlalchemy.orm import Session
 from pim_platform.catalog.schema import ProductSchema, SchemaField
 from pim_platform.catalog.schemas import current_schema, parse_fields
 from pim_platform.errors import BadInput
-from pim_platform.intake.assisting import assist, refined
+from pim_platform.intake.assisting import assist
 from pim_platform.intake.feedback import learned_columns, mapping_accuracy, profile_digest, with_measured_trust
 from pim_platform.intake.jobs import get_job
 from pim_platform.intake.mapping import Mapping
 from pim_platform.intake.models import ImportJob, MappingTemplate, Source, Upload
-from pim_platform.intake.proposal import Proposal, propose
+from pim_platform.intake.proposal import Proposal, propose, refined
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
 

@@ -91,7 +91,7 @@ def apply_learned(
     repeated = Counter(keys)
     result = list(columns)
     kept: dict[int, Learned] = {}
-    owned: dict[str, int] = {}
+    owned: dict[tuple[str | None, str | None], int] = {}
     order = sorted(range(len(columns)), key=lambda i: (-_worth(learned.get(keys[i])), i))
     for index in order:
         found = learned.get(keys[index])
@@ -99,14 +99,14 @@ def apply_learned(
         if found is None or not keys[index] or repeated[keys[index]] > 1:
             continue
         column = _column(columns[index], profiles[index], found, schema)
-        if column is None or (column.field in owned and column.type not in MULTI_VALUED_TYPES):
+        if column is None or (_place(column) in owned and column.type not in MULTI_VALUED_TYPES):
             continue
         result[index] = column
         kept[index] = found
         if not column.ignored:
-            owned[str(column.field)] = index
+            owned[_place(column)] = index
     for index, column in enumerate(result):
-        clash = column.field in owned and owned[str(column.field)] != index
+        clash = owned.get(_place(column), index) != index
         if index not in kept and not column.ignored and clash and column.type not in MULTI_VALUED_TYPES:
             taken = {str(other.field) for other in result if not other.ignored}
             name = next(n for n in (f"{column.field}_{i}" for i in range(2, 10_000)) if n not in taken)
@@ -148,6 +148,11 @@ def _column(
     }
     meant = confirmed.model_dump(exclude=set(_OF_THE_FILE))
     return ColumnMapping.model_validate({**meant, **of_file, **told, "type": kind})
+
+
+def _place(column: ColumnMapping) -> tuple[str | None, str | None]:
+    """What only one column may write: a field, or its value of one locale."""
+    return column.field, column.locale
 
 
 def _field(column: ColumnMapping) -> str | None:

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from pim_platform.catalog.schema import ProductSchema, SchemaField
-from pim_platform.intake.assisting import assist_without_server, refined
+from pim_platform.intake.assisting import assist_without_server
 from pim_platform.intake.mapping import claude, prices
 from pim_platform.intake.mapping.candidates import SURE
 from pim_platform.intake.mapping.question import CEILING, COLUMNS, choices_of, hints_of, open_columns, question_about
-from pim_platform.intake.proposal import Proposal, propose
+from pim_platform.intake.proposal import Proposal, propose, refined
 from pim_platform.settings import Settings
 from tests.support.claude import StandIn, after, choosing, failed, message, overloaded, stand_in
 
