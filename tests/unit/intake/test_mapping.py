@@ -71,7 +71,7 @@ def test_headers_carry_locale_currency_and_unit(tmp_path: Path) -> None:
     assert [c.currency for c in found.columns[3:5]] == ["USD", "EUR"]
     assert (found.columns[2].locale, found.columns[5].unit) == ("de", "kg")
     german = proposal(tmp_path, text, default_locale="de-DE")
-    assert [column.field for column in german.columns[1:3]] == ["name_en", "name"]
+    assert [column.field for column in german.columns[1:3]] == ["localized_name", "name"]
 
 
 def test_rivals_for_one_field_are_settled_and_the_loser_keeps_a_field_of_its_own(tmp_path: Path) -> None:
