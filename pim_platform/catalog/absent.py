@@ -18,6 +18,7 @@ import psycopg
 from psycopg import sql
 
 from pim_platform.catalog.deleting import Author, delete_rows, log_author
+from pim_platform.catalog.joins import joining
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,19 @@ class Absent:
 NONE_ABSENT = Absent()
 
 
+_DEACTIVATE = sql.SQL("""
+WITH logged AS (
+  INSERT INTO pim.product_changes (tenant_id, commit_seq, product_id, changed_at, action, sku_key, version,
+                                   actor, job_id, request_id, source, old, new)
+  SELECT {tenant}, {seq}, p.id, now(), 'update', p.sku_key, p.version + 1, {actor}, {job}::uuid, {request},
+         {source}, '{{"active": true}}', '{{"active": false}}'
+  FROM absent a JOIN pim.products p ON p.tenant_id = {tenant} AND p.id = a.id)
+UPDATE pim.products p
+SET active = false, row_hash = NULL, version = p.version + 1, commit_seq = {seq}, updated_at = now()
+FROM absent a WHERE p.tenant_id = {tenant} AND p.id = a.id
+""")
+
+
 def find_absent(connection: psycopg.Connection[Any], tenant_id: UUID, feed: FullFeed, staged: Sequence[Path]) -> Absent:
     """Fill the temporary table ``absent``; ``staged`` are this feed's own files.
 
@@ -67,18 +81,19 @@ def find_absent(connection: psycopg.Connection[Any], tenant_id: UUID, feed: Full
         missing.to_frame("sku_key").write_csv(buffer, include_header=False, quote_style="always")
         writer.write(buffer.getbuffer())
     connection.execute("ANALYZE missing_keys")
-    connection.execute(
-        sql.SQL(
-            """
-            CREATE TEMP TABLE absent ON COMMIT DROP AS
-            SELECT p.id FROM missing_keys m
-            JOIN pim.products p ON p.tenant_id = {tenant} AND p.sku_key = m.sku_key WHERE {wanted}
-            """
-        ).format(
-            tenant=sql.Literal(tenant_id),
-            wanted=sql.SQL("p.active" if feed.policy == "deactivate" else "true"),
+    with joining(connection, sql.Identifier("missing_keys")):
+        connection.execute(
+            sql.SQL(
+                """
+                CREATE TEMP TABLE absent ON COMMIT DROP AS
+                SELECT p.id FROM missing_keys m
+                JOIN pim.products p ON p.tenant_id = {tenant} AND p.sku_key = m.sku_key WHERE {wanted}
+                """
+            ).format(
+                tenant=sql.Literal(tenant_id),
+                wanted=sql.SQL("p.active" if feed.policy == "deactivate" else "true"),
+            )
         )
-    )
     connection.execute("ANALYZE absent")
     row = connection.execute("SELECT count(*) FROM absent").fetchone()
     assert row is not None
@@ -90,23 +105,11 @@ def write_absent(
     connection: psycopg.Connection[Any], tenant_id: UUID, commit_seq: int, feed: FullFeed, author: Author
 ) -> int:
     """Deactivate or delete what :func:`find_absent` found, with log entries; returns how many products."""
-    if feed.policy == "delete":
-        return delete_rows(connection, tenant_id, commit_seq, sql.SQL("p.id IN (SELECT id FROM absent)"), author)
-    return connection.execute(
-        sql.SQL(
-            """
-            WITH logged AS (
-              INSERT INTO pim.product_changes (tenant_id, commit_seq, product_id, changed_at, action, sku_key, version,
-                                               actor, job_id, request_id, source, old, new)
-              SELECT {tenant}, {seq}, p.id, now(), 'update', p.sku_key, p.version + 1, {actor}, {job}::uuid, {request},
-                     {source}, '{{"active": true}}', '{{"active": false}}'
-              FROM absent a JOIN pim.products p ON p.tenant_id = {tenant} AND p.id = a.id)
-            UPDATE pim.products p
-            SET active = false, row_hash = NULL, version = p.version + 1, commit_seq = {seq}, updated_at = now()
-            FROM absent a WHERE p.tenant_id = {tenant} AND p.id = a.id
-            """
-        ).format(tenant=sql.Literal(tenant_id), seq=sql.Literal(commit_seq), **log_author(author))
-    ).rowcount
+    with joining(connection, sql.Identifier("absent")):
+        if feed.policy == "delete":
+            return delete_rows(connection, tenant_id, commit_seq, sql.SQL("p.id IN (SELECT id FROM absent)"), author)
+        names = {"tenant": sql.Literal(tenant_id), "seq": sql.Literal(commit_seq), **log_author(author)}
+        return connection.execute(_DEACTIVATE.format(**names)).rowcount
 
 
 def drop_absent(connection: psycopg.Connection[Any]) -> None:

@@ -20,6 +20,7 @@ import psycopg
 from psycopg import sql
 
 from pim_platform.catalog.incoming import TABLE, Column, Incoming
+from pim_platform.catalog.joins import joining
 
 PLAN = sql.Identifier("plan")
 
@@ -51,7 +52,8 @@ def diff(
     if _is_empty(connection, tenant_id):
         _plan_all_new(connection, incoming)
     else:
-        _compare(connection, tenant_id, source_id, incoming)
+        with joining(connection, TABLE):
+            _compare(connection, tenant_id, source_id, incoming)
     rows = connection.execute(
         sql.SQL("SELECT action, count(*), bit_or(changed) FROM {} GROUP BY action").format(PLAN)
     ).fetchall()

@@ -33,6 +33,16 @@ _ROWS_PER_RANGE = 25_000
 
 _ARGUMENTS = 40
 
+_OTHER_WAYS = [
+    sql.Identifier(f"enable_{way}")
+    for way in ("nestloop", "mergejoin", "seqscan", "indexscan", "indexonlyscan", "bitmapscan")
+]
+
+_PLACES = sql.SQL(
+    "SELECT min(product_ctid)::text, max(product_ctid)::text FROM {plan} s "
+    "WHERE s.action = 'update' AND s.ctid >= %(first)s::tid AND s.ctid < %(last)s::tid"
+).format(plan=PLAN)
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -143,9 +153,9 @@ def _write(
     size = connection.execute("SELECT pg_relation_size('plan') / current_setting('block_size')::int").fetchone()
     assert size is not None
     step = max(1, -(-int(size[0]) // wanted))
-    # Each range finds its products by their place. Statistics are old right after a first import, and a planner that
-    # believes them reads the whole catalogue for every range.
-    connection.execute("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
+    # Each range reads the stretch of the catalogue where its products lie, and joins by hashing. Statistics are old
+    # right after a first import, and a planner that believes them reads the range anew for every product.
+    connection.execute(sql.SQL("; ").join(sql.SQL("SET LOCAL {} = off").format(way) for way in _OTHER_WAYS))
     written = 0
     for first in range(0, int(size[0]), step):
         # Ranges of physical blocks need no index and no sort.
@@ -153,9 +163,14 @@ def _write(
         if counts.created:
             written += connection.execute(insert, parameters | block).rowcount
         if counts.updated:
-            written += connection.execute(update, parameters | block).rowcount
+            place = connection.execute(_PLACES, block).fetchone()
+            assert place is not None
+            lowest, highest = place
+            if lowest is not None:
+                there = {"lowest": lowest, "highest": highest}
+                written += connection.execute(update, parameters | block | there).rowcount
         told("writing", written)
-    connection.execute("SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on")
+    connection.execute(sql.SQL("; ").join(sql.SQL("SET LOCAL {} = on").format(way) for way in _OTHER_WAYS))
     if written != counts.created + counts.updated:
         raise LedgerUnbalanced(
             f"{counts.created + counts.updated} products were to be written, {written} were. Nothing is kept.",
@@ -214,6 +229,7 @@ def _update(incoming: Incoming, tenant_id: UUID, changed: frozenset[str]) -> sql
           FROM {plan} s
           WHERE s.action = 'update' AND s.ctid >= %(first)s::tid AND s.ctid < %(last)s::tid
             AND p.tenant_id = {tenant} AND p.ctid = s.product_ctid AND p.id = s.product_id
+            AND p.ctid >= %(lowest)s::tid AND p.ctid <= %(highest)s::tid
           RETURNING new.id, new.sku_key, new.version, {old} AS old_values, {new} AS new_values)
         INSERT INTO pim.product_changes (tenant_id, commit_seq, product_id, changed_at, action, sku_key, version,
                                          actor, job_id, request_id, source, old, new)

@@ -35,6 +35,7 @@ from psycopg import sql
 from pim_platform.catalog.diff import PLAN
 from pim_platform.catalog.identity import sku_key_expr
 from pim_platform.catalog.incoming import COLUMNS, Incoming
+from pim_platform.catalog.joins import joining
 from pim_platform.catalog.schema import ProductSchema
 
 Action = Literal["create", "update", "reject", "deactivate", "delete"]
@@ -98,7 +99,12 @@ def write_preview(
     hasher = hashlib.sha256()
     lines = 0
     writer = _Writer(folder)
-    with writer, connection.cursor() as cursor, cursor.copy(_statement(tenant_id, incoming, absent)) as copy:
+    with (
+        joining(connection, PLAN),
+        writer,
+        connection.cursor() as cursor,
+        cursor.copy(_statement(tenant_id, incoming, absent)) as copy,
+    ):
         blocks = iter(copy)
         # One block is one line: joined by the thousand, no line is touched by itself.
         while piece := b"".join(islice(blocks, _PIECE_LINES)):
@@ -109,7 +115,8 @@ def write_preview(
             lines += frame.height
             if on_lines is not None:
                 on_lines(lines)
-    count, examples = _collisions(connection, tenant_id)
+    with joining(connection, PLAN):
+        count, examples = _collisions(connection, tenant_id)
     return Preview(hasher.hexdigest(), lines, writer.paths, count, examples)
 
 

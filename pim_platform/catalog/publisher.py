@@ -17,6 +17,7 @@ from clickhouse_connect.driver.client import Client
 from psycopg import sql
 from sqlalchemy import Engine
 
+from pim_platform.catalog.joins import joining
 from pim_platform.catalog.lock import lock_publisher
 from pim_platform.storage.clickhouse import clickhouse_errors
 from pim_platform.storage.postgres import driver_connection, tenant_session
@@ -30,6 +31,10 @@ _LIVE = """
 COPY (SELECT tenant_id, sku_key, sku, name, data::text, updated_at AT TIME ZONE 'UTC', id, active::int, kind, source,
              created_at AT TIME ZONE 'UTC', commit_seq, 0
       FROM pim.products WHERE tenant_id = {tenant} AND commit_seq > {after}) TO STDOUT
+"""
+
+_DELETED = """
+(SELECT FROM pim.product_changes WHERE tenant_id = {tenant} AND commit_seq > {after} AND action = 'delete')
 """
 
 #: A key that comes back later gets a higher version than its tombstone; one that comes back in the same commit
@@ -76,8 +81,11 @@ def publish(engine: Engine, clickhouse: Client, tenant_id: UUID, *, rebuild: boo
                     "SETTINGS mutations_sync = 2",
                     parameters={"tenant": str(tenant_id)},
                 )
-            for statement in (_LIVE, _GONE):
-                _stream(connection, clickhouse, statement, tenant_id, after)
+            _stream(connection, clickhouse, _LIVE, tenant_id, after)
+            with joining(
+                connection, sql.SQL(_DELETED).format(tenant=sql.Literal(str(tenant_id)), after=sql.Literal(after))
+            ):
+                _stream(connection, clickhouse, _GONE, tenant_id, after)
         # What a slower transaction commits meanwhile has a higher number: writers hold the tenant's lock.
         connection.execute(
             "UPDATE pim.catalog_state SET published_seq = %s, typed_seq = CASE WHEN %s THEN 0 ELSE typed_seq END, "

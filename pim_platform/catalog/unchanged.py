@@ -20,12 +20,11 @@ import psycopg
 import pyarrow.parquet as pq
 from psycopg import sql
 
+from pim_platform.catalog.joins import joining
+
 Rows = npt.NDArray[np.int64]
 
 _KEYS = ["row", "sku_key", "row_hash"]
-
-#: From so many keys on, hashing both sides beats looking each one up.
-_MANY = 1_000
 
 
 def find_unchanged(
@@ -47,7 +46,6 @@ def find_unchanged(
     connection.execute(
         'CREATE TEMP TABLE incoming_keys ("row" bigint, sku_key text COLLATE "C", row_hash bigint) ON COMMIT DROP'
     )
-    loaded = 0
     with connection.cursor() as cursor, cursor.copy("COPY incoming_keys FROM STDIN (FORMAT csv)") as writer:
         for path in staged:
             frame = pl.from_arrow(pq.read_table(path, columns=_KEYS))
@@ -55,23 +53,19 @@ def find_unchanged(
             buffer = io.BytesIO()
             frame.select(_KEYS).write_csv(buffer, include_header=False, null_value="")
             writer.write(buffer.getbuffer())
-            loaded += frame.height
     connection.execute("ANALYZE incoming_keys (sku_key)")
-    # A catalogue that is some seconds old has no statistics: its planner expects some forty products, and joins twenty
-    # thousand by comparing each with each, which took half a minute.
-    connection.execute("SELECT set_config('enable_nestloop', %s, true)", ("off" if loaded >= _MANY else "on",))
-    found = connection.execute(
-        sql.SQL(
-            """
-            SELECT string_agg(k."row"::text, E'\\n' ORDER BY k."row")
-            FROM (SELECT min("row") AS "row", sku_key, min(row_hash) AS row_hash
-                  FROM incoming_keys GROUP BY sku_key HAVING count(*) = 1) k
-            JOIN pim.products p ON p.tenant_id = {tenant} AND p.sku_key = k.sku_key
-                               AND p.row_hash = k.row_hash AND p.source_id = {source}
-            """
-        ).format(**scope)
-    ).fetchone()
-    connection.execute("SELECT set_config('enable_nestloop', 'on', true)")
+    with joining(connection, sql.Identifier("incoming_keys")):
+        found = connection.execute(
+            sql.SQL(
+                """
+                SELECT string_agg(k."row"::text, E'\\n' ORDER BY k."row")
+                FROM (SELECT min("row") AS "row", sku_key, min(row_hash) AS row_hash
+                      FROM incoming_keys GROUP BY sku_key HAVING count(*) = 1) k
+                JOIN pim.products p ON p.tenant_id = {tenant} AND p.sku_key = k.sku_key
+                                   AND p.row_hash = k.row_hash AND p.source_id = {source}
+                """
+            ).format(**scope)
+        ).fetchone()
     connection.execute("DROP TABLE incoming_keys")
     if found is None or found[0] is None:
         return none

@@ -26,6 +26,7 @@ from psycopg import sql
 from sqlalchemy.orm import Session
 
 from pim_platform.catalog.deleting import Author, delete_rows, log_author, restored_columns
+from pim_platform.catalog.joins import joining
 from pim_platform.catalog.lock import lock_catalogue, next_commit
 from pim_platform.catalog.products import decode_cursor, encode_cursor
 from pim_platform.errors import InvalidRequest
@@ -187,14 +188,15 @@ def undo_commits(
     if counts.restored or counts.recreated or counts.removed:
         seq = next_commit(connection, tenant_id)
         names = {"tenant": sql.Literal(tenant_id), "seq": sql.Literal(seq), **log_author(author)}
-        if counts.restored:
-            connection.execute(_RESTORE.format(**names))
-        if counts.removed:
-            removed = sql.SQL("p.id IN (SELECT product_id FROM undo_plan WHERE outcome = 'remove')")
-            delete_rows(connection, tenant_id, seq, removed, author)
-        if counts.recreated:
-            columns, record = restored_columns("r")
-            connection.execute(_RECREATE.format(columns=columns, record=record, **names))
+        with joining(connection, sql.Identifier("undo_plan")):
+            if counts.restored:
+                connection.execute(_RESTORE.format(**names))
+            if counts.removed:
+                removed = sql.SQL("p.id IN (SELECT product_id FROM undo_plan WHERE outcome = 'remove')")
+                delete_rows(connection, tenant_id, seq, removed, author)
+            if counts.recreated:
+                columns, record = restored_columns("r")
+                connection.execute(_RECREATE.format(columns=columns, record=record, **names))
     _drop(connection)
     return Undone(counts, seq)
 
@@ -216,12 +218,10 @@ WHERE c.tenant_id = {tenant} AND c.commit_seq > {first} AND c.commit_seq <> ALL 
 GROUP BY c.product_id
 """)
 
-_IS_LARGE = sql.SQL("""
-SELECT (SELECT count(*) FROM (SELECT FROM pim.product_changes c
-                              WHERE c.tenant_id = {tenant} AND c.commit_seq = ANY ({seqs}) LIMIT 10000) c)
-     + (SELECT count(*) FROM (SELECT FROM pim.products p
-                              WHERE p.tenant_id = {tenant} AND p.commit_seq >= {first} AND p.created_seq = ANY ({seqs})
-                              LIMIT 10000) p) >= 10000
+_CONCERNED = sql.SQL("""
+(SELECT FROM pim.product_changes c WHERE c.tenant_id = {tenant} AND c.commit_seq = ANY ({seqs})
+ UNION ALL
+ SELECT FROM pim.products p WHERE p.tenant_id = {tenant} AND p.commit_seq >= {first} AND p.created_seq = ANY ({seqs}))
 """)
 
 _ENTRIES = sql.SQL("""
@@ -369,16 +369,13 @@ def _plan(connection: psycopg.Connection[Any], tenant_id: UUID, commits: Sequenc
         "first": sql.Literal(min(commits, default=0)),
         "seqs": sql.SQL("{}::bigint[]").format(sql.Literal(list(commits))),
     }
-    # The log's statistics lag behind a large commit, and half a million probes of an index are no plan.
-    large = connection.execute(_IS_LARGE.format(**names)).fetchone() == (True,)
-    connection.execute("SELECT set_config('enable_nestloop', %s, true)", ("off" if large else "on",))
-    connection.execute(_TOUCHED.format(**names))
-    connection.execute("ANALYZE undo_later")
-    entries = (_FOLDED if len(commits) > 1 else _ENTRIES).format(**names)
-    connection.execute(_DECIDE.format(entries=entries, **names))
-    connection.execute("ANALYZE undo_plan (product_id, sku_key, outcome)")
-    connection.execute(_TAKEN.format(**names))
-    connection.execute("SELECT set_config('enable_nestloop', 'on', true)")
+    with joining(connection, _CONCERNED.format(**names)):
+        connection.execute(_TOUCHED.format(**names))
+        connection.execute("ANALYZE undo_later")
+        entries = (_FOLDED if len(commits) > 1 else _ENTRIES).format(**names)
+        connection.execute(_DECIDE.format(entries=entries, **names))
+        connection.execute("ANALYZE undo_plan (product_id, sku_key, outcome)")
+        connection.execute(_TAKEN.format(**names))
 
 
 def _drop(connection: psycopg.Connection[Any]) -> None:
