@@ -149,6 +149,8 @@ def test_damaged_xml_for_two_minutes() -> None:
         (JSON_SEEDS[3] + JSON_SEEDS[4] + b'","\xa8' + JSON_SEEDS[1], "products.json"),
         # The evidence for an encoding was cut off before the first byte that is any.
         (b"<SHOP><SHOPITEM>" + b"<!DOCTYPE a [" * 400 + b"\xff</SHOPITEM></SHOP>", "feed.xml"),
+        # A type of JSON-LD that is no text.
+        (b'{"@graph":[{"@type":{"@type":null},"sku":"A"}]}', "products.json"),
     ],
 )
 def test_what_fuzzing_found_stays_found(content: bytes, name: str) -> None:

@@ -134,5 +134,6 @@ def is_of_type(value: Any, name: str) -> bool:
     if not isinstance(value, dict):
         return False
     given = value.get("@type")
-    types = {re.split(r"[/#:]", kind)[-1] for kind in (given if isinstance(given, list) else [given]) if kind}
+    named = given if isinstance(given, list) else [given]
+    types = {re.split(r"[/#:]", kind)[-1] for kind in named if isinstance(kind, str)}
     return bool(types & PRODUCT_TYPES) if name == "Product" else name in types
