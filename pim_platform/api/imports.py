@@ -26,10 +26,12 @@ from pim_platform.api.routes import KeyRoute, needs
 from pim_platform.errors import NotFound
 from pim_platform.intake.cancelling import cancel_job
 from pim_platform.intake.confirming import confirm_by_policy, confirm_job
+from pim_platform.intake.dialect import Dialect
 from pim_platform.intake.jobs import get_job, job_json, list_jobs, parse_job_id
 from pim_platform.intake.landing import land
 from pim_platform.intake.manifests import merged_attempts
 from pim_platform.intake.proposing import propose_job
+from pim_platform.intake.rejects import reject_format, reject_name
 from pim_platform.intake.running import write_rejects
 from pim_platform.storage.object_store import clear_folder
 from pim_platform.storage.postgres import tenant_session
@@ -188,7 +190,18 @@ def cancel(workspace: WorkspaceDep, caller: CallerDep, job_id: str, response: Re
     summary="Fetch the rejects",
     response_class=FileResponse,
     responses=documented(
-        404, ok={200: {"content": {"text/csv": {}}, "description": "The rejected records and what is wrong with them."}}
+        404,
+        ok={
+            200: {
+                "content": {
+                    "text/csv": {},
+                    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": {},
+                    "application/jsonl": {},
+                },
+                "description": "The rejected records and what is wrong with them: a workbook of a workbook, JSON "
+                "Lines of JSON, else CSV.",
+            }
+        },
     ),
     openapi_extra=needs("viewer"),
 )
@@ -197,21 +210,28 @@ def rejects(workspace: WorkspaceDep, caller: CallerDep, job_id: str) -> FileResp
     with tenant_session(workspace.app, caller.tenant_id) as session:
         job = get_job(session, parse_job_id(job_id))
     folder = Path(tempfile.mkdtemp(prefix="pim-rejects-"))
-    path = folder / "rejects.csv"
+    path = folder / "rejects"
+    dialect = Dialect.model_validate(job.dialect or {})
     try:
-        if not write_rejects(workspace, job, path):
+        count = write_rejects(workspace, job, path)
+        if not count:
             raise NotFound(
                 f"Import {job.id} has no rejects.",
                 fix="Its ledger says how many records it rejected.",
                 code="no_rejects",
             )
-        charset = "utf-8" if path.read_bytes()[:3] == b"\xef\xbb\xbf" else (job.dialect or {}).get("encoding", "utf-8")
+        form = reject_format(dialect, count)
+        media_type = form.media_type
+        if media_type == "text/csv":
+            with path.open("rb") as file:
+                marked = file.read(3) == b"\xef\xbb\xbf"
+            media_type = f"text/csv; charset={'utf-8' if marked else dialect.encoding}"
     except BaseException:
         clear_folder(folder)
         raise
     return FileResponse(
         path,
-        media_type=f"text/csv; charset={charset}",
-        filename=f"rejects-{job.filename}",
+        media_type=media_type,
+        filename=reject_name(job.filename, form),
         background=BackgroundTask(clear_folder, folder),
     )

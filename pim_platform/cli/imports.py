@@ -291,13 +291,16 @@ def _watching(look: Callable[[], ImportJob], show: Callable[[ImportJob], None]) 
 
 def rejects_file(settings: Settings, workspace: Workspace, job: ImportJob) -> Path | None:
     """Write the job's rejects into the home; None where it has none."""
+    from pim_platform.intake.dialect import Dialect
+    from pim_platform.intake.rejects import reject_format
     from pim_platform.intake.running import write_rejects
 
     if not job.rows_rejected:
         return None
     folder = settings.home_path / "rejects"
     folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / f"{job.id}.csv"
+    suffix = reject_format(Dialect.model_validate(job.dialect or {}), job.rows_rejected).suffix
+    path = folder / f"{job.id}.{suffix}"
     return path if write_rejects(workspace, job, path) else None
 
 

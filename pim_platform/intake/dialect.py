@@ -46,6 +46,9 @@ class Dialect(BaseModel):
     header_rows: int = Field(1, ge=1, le=10, description="Records that the header spans, joined into one label each.")
     width: int = Field(0, ge=0, description="Columns; 0: as many as the first record has.")
     decimal: Literal[".", ","] | None = Field(None, description="Decimal sign where a column itself does not tell.")
+    columns: tuple[str, ...] | None = Field(
+        None, description="Columns of a tree format, by name and in this order; None: all, as they appear."
+    )
     date_order: Literal["DMY", "MDY", "YMD"] | None = Field(
         None, description="Order of day, month and year where a date itself does not tell."
     )

@@ -18,12 +18,13 @@ import polars as pl
 
 from pim_platform.catalog.staged import RAW_PREFIX, REJECT_COLUMNS
 from pim_platform.errors import Conflict, InvalidMapping, NotFound
-from pim_platform.intake.dialect import Dialect, detect_dialect
+from pim_platform.intake.dialect import Dialect
 from pim_platform.intake.jobs import get_job
 from pim_platform.intake.landing import store_upload
 from pim_platform.intake.manifests import read_manifest
 from pim_platform.intake.models import ImportJob
-from pim_platform.intake.readers.opening import read_headers
+from pim_platform.intake.readers.opening import OpenFile
+from pim_platform.intake.rejects import TOLD_KEY, column_labels
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy.audit import Actor, record
@@ -85,27 +86,54 @@ def _require_rejects(job: ImportJob) -> None:
 def _dialect_of(path: Path, name: str, job: ImportJob) -> tuple[Dialect, int | None]:
     """How the corrected file is written, and which of its columns holds the record number (None: none does).
 
-    The delimiter may have changed on the way through a spreadsheet; a decimal sign is the job's, because a few
-    records say little about it.
+    It may have become another format on the way through a spreadsheet.
     """
-    first = Dialect.model_validate(job.dialect)
-    found = detect_dialect(path, filename=name).model_copy(
-        update={"header_row": 0, "width": 0, "decimal": first.decimal}
-    )
     own = [header.strip() for header in job.headers or []]
-    # The told errors are full of commas: where the job's own delimiter gives the right columns, it is the right one.
-    for dialect in (found.model_copy(update={"delimiter": first.delimiter}), found):
-        headers = read_headers(path, dialect)
+    first = Dialect.model_validate(job.dialect)
+    with OpenFile(path, name) as file:
+        form = file.kind().format
+        if form in ("csv", "xlsx"):
+            return _by_position(file, own, first)
+        return _by_name(file, own, first)
+
+
+def _by_position(file: OpenFile, own: list[str], first: Dialect) -> tuple[Dialect, int | None]:
+    """A table: the job's own columns, then those that tell what was wrong."""
+    found = file.detect({"header_row": 0})
+    # A few records say little about decimal signs; what the whole file said holds.
+    found = found.model_copy(update={"width": 0, "decimal": first.decimal or found.decimal})
+    candidates = [found]
+    if found.format == first.format == "csv":
+        # The told errors are full of commas: where the job's own delimiter gives the right columns, it is the right
+        # one; else it has changed on the way through a spreadsheet.
+        candidates.insert(0, found.model_copy(update={"delimiter": first.delimiter}))
+    for dialect in candidates:
+        headers = file.headers(dialect)
         told = headers[len(own) :]
         if headers[: len(own)] == own and set(told) <= set(REJECT_COLUMNS) and len(set(told)) == len(told):
             row_column = len(own) + told.index("row") if "row" in told else None
-            return dialect.model_copy(update={"width": len(headers)}), row_column
-    headers = read_headers(path, found)
+            return dialect.model_copy(update={"width": len(headers) if dialect.format == "csv" else 0}), row_column
+    raise _other_columns(file.name, own, file.headers(found), set(REJECT_COLUMNS))
+
+
+def _by_name(file: OpenFile, own: list[str], first: Dialect) -> tuple[Dialect, int | None]:
+    """A tree: keys are the job's columns, in any order; one that no record has is empty."""
+    found = file.detect().model_copy(update={"decimal": first.decimal})
+    told = {f"{TOLD_KEY}.{name}" for name in REJECT_COLUMNS}
+    labels = column_labels(own)
+    headers = file.headers(found)
+    if not set(headers) <= {*labels, *told} or not set(headers) & set(labels):
+        raise _other_columns(file.name, labels, headers, told)
+    columns = [*labels, f"{TOLD_KEY}.row"] if f"{TOLD_KEY}.row" in headers else labels
+    return found.model_copy(update={"columns": tuple(columns)}), len(labels) if len(columns) > len(labels) else None
+
+
+def _other_columns(name: str, own: list[str], headers: list[str], told: set[str]) -> InvalidMapping:
     missing = [header for header in own if header not in headers]
-    unknown = [header for header in headers if header not in own and header not in REJECT_COLUMNS]
+    unknown = [header for header in headers if header not in own and header not in told]
     wrong = [f"missing {', '.join(map(repr, missing))}"] if missing else []
     wrong += [f"unknown {', '.join(map(repr, unknown))}"] if unknown else []
-    raise InvalidMapping(
+    return InvalidMapping(
         f"{name} does not have the columns of the import's rejects: "
         f"{'; '.join(wrong) or 'they are in another order or there twice'}.",
         fix="Correct the cells of the file that the rejects were fetched as; leave its header line as it is.",

@@ -41,9 +41,10 @@ from pim_platform.intake.models import ImportAttempt, ImportJob, Source, Upload
 from pim_platform.intake.nameless import NAMELESS, write_nameless_rejects
 from pim_platform.intake.previews import store_preview
 from pim_platform.intake.promoting import CATALOGUE_MOVED, NAMELESS_PART, adopt_staged, why_moved
+from pim_platform.intake.rejects import write_rejects_file
 from pim_platform.intake.removing import full_feed_of, hold_for_absent
 from pim_platform.intake.reworking import known_groups, still_rejected
-from pim_platform.intake.staging import StageProgress, stage, write_rejects_csv
+from pim_platform.intake.staging import StageProgress, stage
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import driver_connection, read_snapshot, tenant_session
 from pim_platform.storage.scratch import scratch_folder
@@ -408,7 +409,8 @@ def _require_attempt(row: ImportJob, number: int) -> None:
 
 
 def write_rejects(workspace: Workspace, job: ImportJob, path: Path) -> int:
-    """Write the job's rejects to ``path`` in the format the file came in; returns their number (0: no file).
+    """Write the job's rejects to ``path`` in the format that its file allows (see
+    :func:`pim_platform.intake.rejects.reject_format`); returns their number (0: no file).
 
     They are made from Parquet each time somebody asks, so there is no second copy to keep true.
     """
@@ -417,4 +419,4 @@ def write_rejects(workspace: Workspace, job: ImportJob, path: Path) -> int:
     manifest = read_manifest(workspace, job)
     with ExitStack() as stack:
         parts = [stack.enter_context(workspace.objects.local_copy(key)) for key in manifest.rejects]
-        return write_rejects_csv(parts, job.headers or [], Dialect.model_validate(job.dialect), path)
+        return write_rejects_file(parts, job.headers or [], Dialect.model_validate(job.dialect), path)

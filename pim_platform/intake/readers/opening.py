@@ -52,6 +52,10 @@ class OpenFile:
     ) -> None:
         self._stack.close()
 
+    def kind(self, member: str | None = None) -> Kind:
+        """What the file is and how it is packed. Raises :class:`UnreadableFile` where it is nothing that is read."""
+        return recognise(self.path, self.name, self._limits, member=member)
+
     def detect(self, changes: Mapping[str, Any] | None = None) -> Dialect:
         """How the file is written; ``changes`` are fields of the dialect that a person gave.
 
@@ -59,7 +63,7 @@ class OpenFile:
         :class:`InvalidRequest` (``invalid_dialect``) where a change has no meaning for it.
         """
         changes = parse_changes(changes or {})
-        kind = recognise(self.path, self.name, self._limits, member=changes.get("member"))
+        kind = self.kind(changes.get("member"))
         Dialect(format=kind.format, compression=kind.compression).changed(changes)
         if kind.format != "csv":
             converted = convert(self.path, self.name, kind, self._folder(), self._limits, changes=changes)
@@ -74,7 +78,7 @@ class OpenFile:
         """The header cells, trimmed; blank and repeated ones stay: the index of a column is its identity."""
         if dialect.format == "csv":
             return delimited.read_headers(self._plain_path(dialect), _as_it_lies(dialect))
-        return self._cells(dialect).summary.headers
+        return list(dialect.columns) if dialect.columns is not None else self._cells(dialect).summary.headers
 
     def batches(self, dialect: Dialect, *, batch_rows: int = BATCH_ROWS) -> Iterator[Batch]:
         """The records in order, in batches of at most ``batch_rows`` rows, in bounded memory.
@@ -92,9 +96,12 @@ class OpenFile:
             return
         converted = self._cells(dialect)
         seen: int | None = None
-        width, size = len(converted.summary.headers), self.path.stat().st_size
+        found, size = converted.summary.headers, self.path.stat().st_size
+        places: list[int | None] = list(range(len(found)))
+        if dialect.columns is not None:
+            places = [found.index(name) if name in found else None for name in dialect.columns]
         for index in range(converted.summary.batches):
-            frame, bad = _read_back(converted.folder, index, width)
+            frame, bad = _read_back(converted.folder, index, places)
             done = size * (index + 1) // converted.summary.batches
             for offset in range(0, max(frame.height, 1), batch_rows):
                 part = frame.slice(offset, batch_rows)
@@ -124,6 +131,7 @@ class OpenFile:
         return self._plain_path(dialect), _as_it_lies(dialect)
 
     def _cells(self, dialect: Dialect) -> Converted:
+        dialect = dialect.model_copy(update={"columns": None})
         if dialect not in self._converted:
             kind = Kind(dialect.format, dialect.compression, dialect.member)
             converted = convert(self.path, self.name, kind, self._folder(), self._limits, dialect=dialect)
@@ -170,25 +178,24 @@ def _gaps(frame: pl.DataFrame, before: int | None) -> tuple[int, ...]:
     return tuple(frame["row"].filter((rows.diff().slice(1) > 1).fill_null(False)).to_list())
 
 
-def _read_back(folder: Path, index: int, width: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _read_back(folder: Path, index: int, places: list[int | None]) -> tuple[pl.DataFrame, pl.DataFrame]:
     rows = pl.read_ipc(folder / ROWS_FILE.format(index))
-    frame = rows.select("row", *_raw_columns(rows, width))
+    frame = rows.select("row", *_raw_columns(rows, places))
     path = folder / BAD_FILE.format(index)
+    empty = empty_bad_frame(len(places))
     if not path.exists():
-        return frame, empty_bad_frame(width)
+        return frame, empty
     bad = pl.read_ipc(path)
-    told = {name: pl.col(name) for name in TOLD}
-    return frame, bad.select(
-        "row", pl.lit(None, dtype=pl.String).alias("column"), *told.values(), *_raw_columns(bad, width)
-    ).select(empty_bad_frame(width).columns)
+    no_column = pl.lit(None, dtype=pl.String).alias("column")
+    return frame, bad.select("row", no_column, *TOLD, *_raw_columns(bad, places)).select(empty.columns)
 
 
-def _raw_columns(frame: pl.DataFrame, width: int) -> list[pl.Expr]:
-    """``raw.<n>`` of every column of the file; null where the batch was written before the column appeared."""
+def _raw_columns(frame: pl.DataFrame, places: list[int | None]) -> list[pl.Expr]:
+    """``raw.<n>`` of every column; null where the batch was written before the column appeared."""
     known = set(frame.columns)
     return [
-        (pl.col(str(index)) if str(index) in known else pl.lit(None, dtype=pl.String)).alias(f"{RAW_PREFIX}{index}")
-        for index in range(width)
+        (pl.col(str(place)) if str(place) in known else pl.lit(None, dtype=pl.String)).alias(f"{RAW_PREFIX}{index}")
+        for index, place in enumerate(places)
     ]
 
 
