@@ -26,9 +26,6 @@ SURE = 0.9
 #: From this on a name is known; below, cells must agree.
 _KNOWN = STRIPPED - 0.02
 
-_OPTION = re.compile(
-    r"^(?:option|attribute|variation|property|variant option|product option) ?(\d+) (name|title|value|values)$"
-)
 _BOOKKEEPING = re.compile(r"^meta: ?_", re.IGNORECASE)
 #: Kinds that shop systems write into a column called "type": they are no category.
 _PRODUCT_KINDS = words_of(
@@ -43,7 +40,8 @@ _MONEY = frozenset({"price", "compare_at_price", "cost"})
 _PROVABLE = frozenset({"price", "cost", "gtin", "image_url", "url", "stock_quantity", "weight", "name", "description"})
 _FLAG_WORDS = re.compile(
     r"^(is|has|can|allow|allows|enable|show|requires|needs|use|ist|hat|zeige|est|es|ha|mostra|mostrar|afficher|czy|je|"
-    r"har|vis|visa|on|pode|peut) | (visible|global|allowed|enabled|only|active|required|tracked|aktiv|exempt|flag)$|"
+    r"har|vis|visa|on|pode|peut|está|sind|sont|son) |( \d+)? (sichtbar|visibile|visível|zichtbaar|widoczny|visible|global|"
+    r"allowed|enabled|only|active|required|tracked|aktiv|exempt|flag)$|"
     r"^(vegan|vegetarian|organic|discontinued|exclusive|hazardous|fragile|waterproof|prop 65)$"
 )
 _IMAGE = re.compile(r"\.(jpe?g|png|gif|webp|avif|svg|tiff?|bmp)(?:$|[?#])", re.IGNORECASE)
@@ -131,11 +129,8 @@ def _weak(key: str) -> Candidate | None:
 
 def by_name(facts: HeaderFacts) -> list[Candidate]:
     """The meaning of a header that is no path; empty where its name says nothing."""
-    option = _OPTION.match(facts.key)
-    if option:
-        number = int(option[1])
-        what = "option_value" if option[2].startswith("value") else "option_name"
-        return [Candidate(what, EXACT, f"option {number} of a variant", f"option{number}_{what[7:]}", option=number)]
+    if option := _option(facts.key):
+        return [option]
     for key in dict.fromkeys((facts.full_key, facts.key)):
         # One letter names a dimension only where a unit stands beside it.
         if (len(key) > 1 or key > "\u2e80" or facts.unit) and (found := known(key)):
@@ -155,6 +150,26 @@ def by_name(facts: HeaderFacts) -> list[Candidate]:
         return [slip]
     return _partial(facts.key)
 
+
+def _option(key: str) -> Candidate | None:
+    """``Option1 Name``, ``Attribut 1 Wert(e)``, ``Nom de l'attribut 1``: a number, what is numbered, name or value."""
+    groups = dictionary().words
+    tokens = re.sub(r"(?<=[^\W\d])(\d)", r" \1", key).split()
+    numbers = [token for token in tokens if token.isdigit()]
+    if len(numbers) != 1 or len(numbers[0]) > 2 or not groups["numbered attributes"] & set(tokens):
+        return None
+    number = int(numbers[0])
+    rest = {token for token in tokens if token not in groups["numbered attributes"]} - {numbers[0]}
+    for what in ("name", "value"):
+        said = rest & groups[f"numbered attributes {what}s"]
+        if said and rest - said <= groups["fillers"]:
+            reason = f"{what} of option {number} of a variant"
+            return Candidate(f"option_{what}", EXACT, reason, f"option{number}_{what}", option=number)
+    return None
+
+
+#: Words for "or" and "and" between names of one thing.
+_OR = words_of("or and oder und ou et o y e of en lub i nebo a eller og och tai ja vagy és sau și veya ve или и або та")
 
 Found = Iterator[tuple[str, Candidate | None]]
 
@@ -219,7 +234,8 @@ def _without_fillers(key: str, names: Dictionary) -> Found:
         yield " ".join(tokens[start:end]), known(" ".join(tokens[start:end]), STRIPPED)
     if said and len(said) < len(tokens):
         yield " ".join(said), known(" ".join(said), STRIPPED)
-        yield " ".join(said), _weak(" ".join(said))
+        if not any(token.isdigit() for token in said):
+            yield " ".join(said), _weak(" ".join(said))
 
 
 def _of_alternatives(facts: HeaderFacts) -> Candidate | None:
@@ -235,7 +251,7 @@ def _of_alternatives(facts: HeaderFacts) -> Candidate | None:
 
 def _of_parts(key: str, names: Dictionary) -> Found:
     """``upc ean isbn``: a header that lists several names of one thing."""
-    tokens = key.replace(" or ", " ").replace(" and ", " ").split()
+    tokens = [token for token in key.split() if token not in _OR]
     if not 2 <= len(tokens) <= 5:
         return
     fillers = names.words["fillers"]
@@ -288,6 +304,14 @@ def _one_slip(one: str, other: str) -> bool:
     return one[start + 2 :] == other[start + 2 :] and one[start : start + 2] == other[start : start + 2][::-1]
 
 
+#: Names that are the column's meaning only where they stand alone: "number of doors", "name of the artist".
+_GENERAL = words_of(
+    "name title nom nombre nome naam nazwa název názov navn namn nimi név nume titel titre título titolo quantity qty "
+    "anzahl menge quantité cantidad quantità quantidade aantal ilość množství množstvo antal antall määrä mennyiség "
+    "cantitate adet miktar количество кількість units unidades image text body content"
+)
+
+
 def _partial(key: str) -> list[Candidate]:
     """A known name with words beside it that are not understood, where none of them turns it into something else."""
     names = dictionary()
@@ -298,7 +322,7 @@ def _partial(key: str) -> list[Candidate]:
             part = " ".join(tokens[start : start + size])
             rest = tokens[:start] + tokens[start + size :]
             found = known(part, PARTIAL)
-            if found is None or found.target not in _PROVABLE or len(part) < 3:
+            if found is None or found.target not in _PROVABLE or len(part) < 3 or part in _GENERAL:
                 continue
             if any(token in breakers or fold(token) in breakers or token.isdigit() for token in rest):
                 return []
@@ -342,6 +366,8 @@ def _disagreement(candidate: Candidate, facts: HeaderFacts, profile: ColumnProfi
     target = candidate.target
     numeric = max(profile.number_share, 1.0 if profile.unit else 0.0)
     values = {word for example in profile.examples for word in re.split(r"[,|;\s]+", example.lower()) if word}
+    if facts.question and target in (_MONEY | _NUMERIC) and (profile.binary or profile.boolean_like):
+        return "it is a question, and its cells say yes or no"
     if target in _MONEY and numeric < 0.7 and not re.search(r"\d", " ".join(profile.examples)):
         return "its cells hold no amounts"
     if target == "weight" and numeric < 0.7 and not any(re.search(r"\d", e) for e in profile.examples):
@@ -394,7 +420,11 @@ def _disagreement(candidate: Candidate, facts: HeaderFacts, profile: ColumnProfi
         return "its cells are no addresses"
     if target == "image_url" and profile.number_share > 0.9:
         return "its cells are numbers"
-    if target == "currency" and profile.filled > 3 and (profile.number_share > 0.9 or (profile.mean_length > 12 and not profile.listed)):
+    if (
+        target == "currency"
+        and profile.filled > 3
+        and (profile.number_share > 0.9 or (profile.mean_length > 12 and not profile.listed))
+    ):
         return "its cells name no currency"
     return None
 

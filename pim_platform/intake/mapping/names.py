@@ -34,6 +34,8 @@ _LOCALE = re.compile(r"^(.+?)(?:(?P<sep>[.\-_:/ ])|\s*[(\[])(?P<lang>[A-Za-z]{2}
 _SCOPED = re.compile(r"^(.+?)[-.](?P<lang>[a-z]{2})[-_](?P<region>[A-Z]{2})[-.](?P<channel>\w+)$")
 _LOCALE_PART = re.compile(r"^([a-z]{2})(?:[-_]([A-Za-z]{2}))?$")
 _BRACKETS = re.compile(r"[(\[（【]([^()\[\]（）【】]*)[)\]）】]")
+#: ``value(s)``, ``Wert(e)``, ``valor(es)``.
+_PLURAL = re.compile(r"(?<=\w)\((s|e|n|en|es|x|i)\)")
 _QUESTION = re.compile(
     r"[(\[]\s*(0\s*[/|,]\s*1|1\s*[/|,]\s*0|y\s*/\s*n|yes\s*/\s*no|ja\s*/\s*nein|j\s*/\s*n|true\s*/\s*false)\s*[)\]]",
     re.IGNORECASE,
@@ -80,6 +82,7 @@ def read_header(header: str) -> HeaderFacts:
     (('variants',), 'sku', 'barva')
     """
     text = unicodedata.normalize("NFKC", header).replace("\ufeff", "").strip()
+    text = _PLURAL.sub(r"\1", text)
     full = key_of(text)
     pair = _PAIR.match(text)
     if pair and not pair[2].isdigit() and pair[2].lower() not in UNITS and pair[2].upper() not in words.CURRENCY_CODES:
@@ -100,7 +103,7 @@ def read_header(header: str) -> HeaderFacts:
             currency = code
         elif token.lower() in UNITS:
             unit = token.lower()
-    text = _BRACKETS.sub(" ", text.replace("(s)", "s"))
+    text = _BRACKETS.sub(" ", text)
     tokens = key_of(text).split()
     if len(tokens) > 1 and tokens[-1].upper() in words.CURRENCY_CODES and tokens[-1].upper() not in ("ALL", "TOP"):
         currency = currency or tokens.pop().upper()
