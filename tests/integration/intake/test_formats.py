@@ -85,7 +85,7 @@ def test_a_workbooks_rejects_saved_as_csv_are_taken_as_well(
     workspace: Workspace, of_workbook: ImportJob, tmp_path: Path
 ) -> None:
     rows = rejected_rows(workspace, of_workbook, tmp_path)
-    rows[2][2] = "30,00"
+    rows[2][2] = "30.00"
     out = io.StringIO()
     csv.writer(out, delimiter=";").writerows([rows[0], [*rows[2][:4], "4", *rows[2][5:]]])
     done = reworked(workspace, of_workbook, out.getvalue().encode(), "corrected.csv")
