@@ -13,9 +13,10 @@ from pim_platform.api.dependencies import CallerDep, SessionDep, Text, Workspace
 from pim_platform.api.json_bodies import exact_answer
 from pim_platform.api.problems import documented
 from pim_platform.api.routes import KeyRoute, needs
-from pim_platform.catalog.products import MAXIMUM_PAGE, as_json, find_product, get_product, list_products
+from pim_platform.catalog.models import Product
+from pim_platform.catalog.products import MAXIMUM_PAGE, as_json, find_product, get_product, list_products, relatives
 from pim_platform.intake.bulk import bulk_upsert
-from pim_platform.intake.raw_rows import raw_row
+from pim_platform.intake.raw_rows import merged_rows, raw_row
 
 router = APIRouter(prefix="/api/pim/products", tags=["products"], route_class=KeyRoute, dependencies=[Security(bearer)])
 
@@ -38,11 +39,29 @@ class ProductOut(BaseModel):
     updated_at: datetime
 
 
+class RelatedProduct(BaseModel):
+    """A product that belongs with another one."""
+
+    id: UUID
+    sku: str
+    name: str
+    kind: Literal["simple", "parent", "variant", "bundle"]
+
+
 class ProductDetail(ProductOut):
-    """A product and the record it was last written from."""
+    """A product, what it belongs with, and the record it was last written from."""
+
+    parent: RelatedProduct | None = Field(description="The product that it is a variant of.")
+    variants: list[RelatedProduct] = Field(
+        description="The other variants of its group, the first hundred; list with `variant_group` for all."
+    )
+    more_variants: bool = Field(description="Whether the group has more.")
 
     raw_data: dict[str, str | None] | None = Field(
         description="`{header: cell}` before mapping; null where the product came by API."
+    )
+    merged_data: list[dict[str, str | None]] = Field(
+        description="Records of the file that became part of it or its group: image rows, other locales."
     )
 
 
@@ -102,12 +121,13 @@ def products(
     cursor: Annotated[Text | None, Query(description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=MAXIMUM_PAGE)] = 50,
     sku: Annotated[Text | None, Query(description="Only the product of this SKU, however it is spelled.")] = None,
+    variant_group: Annotated[Text | None, Query(description="Only products of this group.")] = None,
 ) -> Response:
     """A page of products in the order of their SKUs."""
     if sku is not None:
         found = find_product(session, sku)
         return exact_answer(ProductPageOut, {"products": [as_json(found)] if found else [], "next_cursor": None})
-    page = list_products(session, cursor=cursor, limit=limit)
+    page = list_products(session, cursor=cursor, limit=limit, variant_group=variant_group)
     shown = {"products": [as_json(product) for product in page.products], "next_cursor": page.next_cursor}
     return exact_answer(ProductPageOut, shown)
 
@@ -120,9 +140,21 @@ def products(
     openapi_extra=needs("viewer"),
 )
 def product(workspace: WorkspaceDep, session: SessionDep, product_id: UUID) -> Response:
-    """A product with the record of the file that wrote it last."""
+    """A product, its parent and the variants of its group, and the record of the file that wrote it last."""
     found = get_product(session, product_id)
-    return exact_answer(ProductDetail, as_json(found) | {"raw_data": raw_row(workspace, found)})
+    belongs = relatives(session, found)
+    answer = as_json(found) | {
+        "parent": _brief(belongs.parent) if belongs.parent else None,
+        "variants": [_brief(variant) for variant in belongs.variants],
+        "more_variants": belongs.more,
+        "raw_data": raw_row(workspace, found),
+        "merged_data": merged_rows(workspace, found),
+    }
+    return exact_answer(ProductDetail, answer)
+
+
+def _brief(product: Product) -> dict[str, str]:
+    return {"id": str(product.id), "sku": product.sku, "name": product.name, "kind": product.kind}
 
 
 @router.post(

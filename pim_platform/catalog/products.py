@@ -28,8 +28,13 @@ class ProductPage:
     next_cursor: str | None
 
 
-def list_products(session: Session, *, cursor: str | None = None, limit: int = 50) -> ProductPage:
-    """A page of the tenant's products by ``sku_key``. Raises InvalidRequest for a bad cursor or limit."""
+def list_products(
+    session: Session, *, cursor: str | None = None, limit: int = 50, variant_group: str | None = None
+) -> ProductPage:
+    """A page of the tenant's products by ``sku_key``, of one group only where it is named.
+
+    Raises InvalidRequest for a bad cursor or limit.
+    """
     if not 1 <= limit <= MAXIMUM_PAGE:
         raise InvalidRequest(
             f"A page cannot hold {limit} products.",
@@ -38,6 +43,8 @@ def list_products(session: Session, *, cursor: str | None = None, limit: int = 5
             value=str(limit),
         )
     query = select(Product).where(Product.tenant_id == session.info["tenant_id"]).order_by(Product.sku_key)
+    if variant_group is not None:
+        query = query.where(Product.variant_group == variant_group)
     if cursor is not None:
         query = query.where(Product.sku_key > decode_cursor(cursor))
     found = session.scalars(query.limit(limit + 1)).all()
@@ -62,6 +69,36 @@ def find_product(session: Session, sku: str) -> Product | None:
     return session.scalar(
         select(Product).where(Product.tenant_id == session.info["tenant_id"], Product.sku_key == sku_key(sku))
     )
+
+
+#: Products of a group shown with one of them; a page of the group shows all.
+MAXIMUM_RELATED = 100
+
+
+@dataclass(frozen=True)
+class Relatives:
+    """What a product belongs with: its parent, and the variants of its group beside itself, in key order."""
+
+    parent: Product | None
+    variants: Sequence[Product]
+    more: bool
+    """Whether the group has more variants than :data:`MAXIMUM_RELATED`."""
+
+
+def relatives(session: Session, product: Product) -> Relatives:
+    """The parent and the variants of a product's group; all empty where it has none, or the parent is gone."""
+    tenant_id = session.info["tenant_id"]
+    own = Product.tenant_id == tenant_id
+    parent = None
+    if product.parent_id is not None:
+        parent = session.scalar(select(Product).where(own, Product.id == product.parent_id))
+    if product.variant_group is None:
+        return Relatives(parent, [], more=False)
+    query = select(Product).where(
+        own, Product.variant_group == product.variant_group, Product.kind == "variant", Product.id != product.id
+    )
+    found = session.scalars(query.order_by(Product.sku_key).limit(MAXIMUM_RELATED + 1)).all()
+    return Relatives(parent, found[:MAXIMUM_RELATED], more=len(found) > MAXIMUM_RELATED)
 
 
 def encode_cursor(key: str) -> str:

@@ -15,6 +15,9 @@ from pim_platform.intake.manifests import read_manifest
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
 
+#: Merged records shown of one product.
+MAXIMUM_MERGED = 100
+
 
 def raw_row(workspace: Workspace, product: Product) -> dict[str, str | None] | None:
     """``{header: cell}`` of the record behind a product; None where it came by API or its file is gone.
@@ -35,6 +38,32 @@ def raw_row(workspace: Workspace, product: Product) -> dict[str, str | None] | N
     except NotFound:
         return None  # retention removed what the job staged; the product itself is whole
     return None
+
+
+def merged_rows(workspace: Workspace, product: Product) -> list[dict[str, str | None]]:
+    """The records that became part of a product, or of its group, as ``{header: cell}``, in file order.
+
+    At most :data:`MAXIMUM_MERGED`; empty where there are none, or the file is gone.
+    """
+    if product.job_id is None or product.source_row is None:
+        return []
+    with tenant_session(workspace.app, product.tenant_id) as session:
+        job = get_job(session, product.job_id)
+    mine = pl.col("into") == product.source_row
+    if product.variant_group is not None:
+        mine = mine | (pl.col("variant_group") == product.variant_group)
+    width = len(job.headers or [])
+    cells = [f"{RAW_PREFIX}{index}" for index in range(width)]
+    labels = _labels(job.headers or [], width)
+    found: list[dict[str, str | None]] = []
+    try:
+        for key in read_manifest(workspace, job, product.attempt).folded:
+            with workspace.objects.local_copy(key) as path:
+                rows = pl.scan_parquet(path).filter(mine).sort("row").head(MAXIMUM_MERGED).select(cells).collect()
+            found += [dict(zip(labels, row, strict=True)) for row in rows.rows()]
+    except NotFound:
+        return []  # retention removed what the job staged
+    return found[:MAXIMUM_MERGED]
 
 
 def _cells(path: Path, row: int) -> Sequence[str | None] | None:

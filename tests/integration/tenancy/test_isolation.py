@@ -37,6 +37,7 @@ from pim_platform.catalog import (
     checksum,
     deleting,
     history,
+    parents,
     preview,
     products,
     publisher,
@@ -48,7 +49,9 @@ from pim_platform.catalog import diff as diffing
 from pim_platform.catalog import lock as locks
 from pim_platform.catalog import merge as merging
 from pim_platform.catalog import undo as undoes
-from pim_platform.catalog.incoming import Incoming, load
+from pim_platform.catalog.diff import PLAN
+from pim_platform.catalog.identity import id_series
+from pim_platform.catalog.incoming import Column, Incoming, load
 from pim_platform.catalog.schema import SchemaField
 from pim_platform.errors import BadInput, Conflict, NotFound, TenantBusy
 from pim_platform.intake import (
@@ -71,6 +74,7 @@ from pim_platform.intake import (
     reworking,
     running,
     sources,
+    staging,
     templates,
     undoing,
 )
@@ -400,6 +404,51 @@ def _(two: Two) -> Any:
             with pytest.raises(NotFound):
                 products.get_product(session, foreign)
         return products.as_json(products.get_product(session, two.a.product_ids[0]))
+
+
+@case("catalog.products.relatives")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        product = products.get_product(session, two.a.product_ids[0])
+        session.expunge(product)
+        # Both tenants may have a group of one name, and an id of the other tenant is no parent.
+        product.parent_id, product.variant_group = two.b.product_ids[0], "g"
+        found = products.relatives(session, product)
+    assert (found.parent, list(found.variants)) == (None, [])
+    return found
+
+
+@case("catalog.parents.resolve_parents")
+def _(two: Two) -> Any:
+    with two.session() as session, TemporaryDirectory() as folder:
+        valid, _ = staging.stage_records(
+            [{"sku": "n-1", "name": "alpha", "parent_sku": "X-1"}], schemas.current_schema(session)
+        )
+        path = Path(folder) / "staged-00000.parquet"
+        valid.write_parquet(path)
+        incoming = Incoming.of([path], schemas.current_schema(session))
+        connection = driver_connection(session)
+        load(connection, incoming)
+        # Even asked about bravo, a session bound to alpha does not find bravo's product of that SKU.
+        found = parents.resolve_parents(connection, two.b.id, incoming, id_series())
+        assert found.variants == 1
+        return found
+
+
+@case("catalog.parents.adopt_variants")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        connection = driver_connection(session)
+        connection.execute(
+            "CREATE TEMP TABLE plan ON COMMIT DROP AS "
+            "SELECT 'create' AS action, 'parent' AS kind, 'g' AS variant_group, 'x-1' AS sku_key"
+        )
+        made = {"kind": "text", "variant_group": "text"}
+        columns = tuple(Column(name, name, kind, "column") for name, kind in made.items())
+        author = {"seq": 10**9, "actor": "test", "job_id": None, "request_id": None, "source": "api"}
+        linked = parents.adopt_variants(connection, two.b.id, Incoming((), columns), PLAN, author)
+    assert linked == 0
+    return linked
 
 
 @case("catalog.products.find_product")
@@ -785,6 +834,13 @@ def _(two: Two) -> Any:
     return found
 
 
+@case("intake.reworking.known_groups")
+def _(two: Two) -> Any:
+    found = reworking.known_groups(two.workspace, _with_a_reject(two))
+    assert found == []
+    return found
+
+
 @case("intake.landing.store_upload")
 def _(two: Two) -> Any:
     with (
@@ -814,6 +870,15 @@ def _(two: Two) -> Any:
         product = products.get_product(session, two.a.product_ids[1])
     found = raw_rows.raw_row(two.workspace, product)
     assert found is not None
+    return found
+
+
+@case("intake.raw_rows.merged_rows")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        product = products.get_product(session, two.a.product_ids[1])
+    found = raw_rows.merged_rows(two.workspace, product)
+    assert found == []
     return found
 
 
