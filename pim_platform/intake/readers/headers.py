@@ -86,7 +86,9 @@ def _table_start(records: Records, start: int) -> int:
         below = records[index + 1 : index + 51]
         fullest = sorted((_filled(record) for record in below), reverse=True)
         wanted = _COVERED * fullest[min(1, len(fullest) - 1)]
-        if _filled(records[index]) < max(1.0, wanted):
+        widest = sorted(map(len, below), reverse=True)
+        narrow = len(records[index]) < _COVERED * widest[min(1, len(widest) - 1)]
+        if narrow or _filled(records[index]) < max(1.0, wanted):
             continue
         if index == start and not records[index][0].lstrip().startswith(_COMMENT):
             return index

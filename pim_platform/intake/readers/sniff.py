@@ -133,8 +133,8 @@ def detect_encoding(sample: Sample) -> str:
     runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", odd)]
     western = odd.decode("cp1252", "replace")
     marks = [c for c in western if ord(c) > 127]
-    # Letters of Western languages stand alone among ASCII; other alphabets come in runs.
-    if sum(runs) < 1.7 * len(runs) and sum(c in _WESTERN for c in marks) >= 0.9 * len(marks):
+    # Letters of Western languages stand alone or in pairs (Größe) among ASCII; other alphabets come in long runs.
+    if sum(runs) < 2.5 * len(runs) and sum(c in _WESTERN for c in marks) >= 0.9 * len(marks):
         return "cp1252"
     from charset_normalizer import from_bytes
 
