@@ -40,7 +40,8 @@ _MONEY = frozenset({"price", "compare_at_price", "cost"})
 _PROVABLE = frozenset({"price", "cost", "gtin", "image_url", "url", "stock_quantity", "weight", "name", "description"})
 _FLAG_WORDS = re.compile(
     r"^(is|has|can|allow|allows|enable|show|requires|needs|use|ist|hat|zeige|est|es|ha|mostra|mostrar|afficher|czy|je|"
-    r"har|vis|visa|on|pode|peut|está|sind|sont|son) |( \d+)? (sichtbar|visibile|visível|zichtbaar|widoczny|visible|global|"
+    r"har|vis|visa|on|pode|peut|está|sind|sont|son) |"
+    r"( \d+)? (sichtbar|visibile|visível|zichtbaar|widoczny|visible|global|"
     r"allowed|enabled|only|active|required|tracked|aktiv|exempt|flag)$|"
     r"^(vegan|vegetarian|organic|discontinued|exclusive|hazardous|fragile|waterproof|prop 65)$"
 )

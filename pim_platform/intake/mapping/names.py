@@ -172,7 +172,7 @@ def key_of(text: str) -> str:
     text = unicodedata.normalize("NFKC", text)
     text = re.sub(r"(?<=\w)\s*#\s*$", " number", text)
     if not text.isupper():
-        text = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", text)
+        text = re.sub(r"([a-zß-öø-ÿа-яё0-9])([A-ZÀ-ÖØ-ÞА-ЯЁ])", r"\1 \2", text)
         text = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1 \2", text)
     return " ".join(re.sub(r"[^\w%]|_", " ", text).casefold().split())
 

@@ -16,6 +16,13 @@ from pim_platform.intake.mapping.names import HeaderFacts, fold
 
 #: Meaning below a parent that nobody knows: proposed, and looked at by a person.
 _UNKNOWN_PARENT = 0.8
+#: Meanings that a part of a path can have in any language, so that what is below it belongs to it.
+_THINGS = frozenset(
+    [
+        "brand", "manufacturer", "category", "tags", "image_url", "color", "size", "material", "weight", "gtin",
+        "price", "compare_at_price", "cost", "stock_quantity", "description", "name", "url", "seo_title", "seo_description",
+    ]
+)  # fmt: skip
 #: Meanings that are the product's whatever holds them.
 _SPECIFIC = frozenset({"sku", "gtin", "mpn", "price", "compare_at_price", "cost", "stock_quantity", "weight"})
 _CODES = frozenset({"id", "ids", "code", "key", "slug", "handle", "uid", "uuid", "gid"})
@@ -31,7 +38,9 @@ def by_path(facts: HeaderFacts) -> list[Candidate]:
     if is_pair(facts):
         return [Candidate("attribute", EXACT, "part of a list of names and values")]
     foreign = [part for part in parents if part in names.words["foreign"]]
-    found = _joined(parents, leaf)
+    found = _joined(parents, leaf, names)
+    if facts.xml and leaf == "description short":
+        return [Candidate("name", EXACT, "BMEcat's short description is the product's name")]
     if found is not None and (not foreign or found.target in ("attribute", "ignore")):
         return [found]
     if foreign:
@@ -50,7 +59,7 @@ def by_path(facts: HeaderFacts) -> list[Candidate]:
         return _below(said[-1], leaf, names)
     plain = HeaderFacts(leaf, leaf, facts.locale, facts.currency, facts.unit, facts.question)
     found_here = by_name(plain)
-    unknown = [part for part in parents if part not in names.words["containers"]]
+    unknown = [part for part in parents if not _holds_only(part, names)]
     if unknown and found_here:
         best = found_here[0]
         if best.target in _SPECIFIC:
@@ -72,17 +81,32 @@ def _plain(part: str, names: Dictionary) -> str:
     return names.short_tags.get(part, part)
 
 
+def _holds_only(part: str, names: Dictionary) -> bool:
+    """Whether a part says nothing but that it holds the product: "data", "ARTICLE_DETAILS", "Товар"."""
+    fillers = names.words["fillers"]
+    return part in names.words["containers"] or all(word in fillers or fold(word) in fillers for word in part.split())
+
+
+def _thing(part: str, names: Dictionary) -> str | None:
+    """The target that a part of a path is about."""
+    for form in (part, fold(part)):
+        if form in names.entities:
+            return names.entities[form]
+        if form in names.words["money"]:
+            return "price"
+    if _holds_only(part, names):
+        return None
+    found = known(part)
+    return found.target if found is not None and found.target in _THINGS else None
+
+
 def _says(part: str, names: Dictionary) -> bool:
-    return (
-        part in names.entities
-        or part in names.words["money"]
-        or part in names.components
-        or (fold(part) in names.entities)
-    )
+    return part in names.components or _thing(part, names) is not None
 
 
-def _joined(parents: list[str], leaf: str) -> Candidate | None:
+def _joined(parents: list[str], leaf: str, names: Dictionary) -> Candidate | None:
     """What the last parts mean read as one name; of the last alone only where it is more than one word."""
+    parents = [part for part in parents if not _holds_only(part, names)] or parents
     for count in (2, 1):
         if len(parents) >= count:
             found = known(" ".join([*parents[-count:], leaf]), EXACT)
@@ -107,11 +131,11 @@ def _below(parent: str, leaf: str, names: Dictionary) -> list[Candidate]:
         if leaf in names.words["leaves"]:
             return [Candidate("dimensions", EXACT, f"'{leaf}' of '{parent}'", part, component=part)]
         return [Candidate("attribute", STRIPPED, f"'{leaf}' of '{parent}'", type=_hint(own))]
-    target = names.entities.get(parent) or names.entities.get(fold(parent))
-    if target is None or parent in names.words["money"]:
-        target = target or "price"
+    target = _thing(parent, names) or "price"
     if own is not None and own.target in (target, "currency", "ignore"):
         return [own]
+    if target == "price" and (kind := known(f"{leaf} price")) is not None:
+        return [kind]
     if target == "price" and own is not None and (own.target in ("compare_at_price", "cost") or own.type == "price"):
         return [own]
     if leaf in names.words["leaves"] or leaf == parent:

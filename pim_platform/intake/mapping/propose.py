@@ -254,8 +254,8 @@ def _column(
     if choice is None and (is_bookkeeping(header) or profile.filled == 0):
         why = "private data of the exporting system" if is_bookkeeping(header) else "the column is empty"
         return ColumnMapping(
-            source=header, index=index, target="ignore", type="boolean" if profile.filled and profile.binary else "string",
-            confidence=SURE, auto=True, reason=why,
+            source=header, index=index, target="ignore", confidence=SURE, auto=True, reason=why,
+            type="boolean" if profile.filled and profile.binary else "string",
         )  # fmt: skip
     if choice is not None and choice.target == "ignore":
         values = choice is _VALUES_APART and facts.xml and profile.type == "array" and "val" in facts.leaf
@@ -392,13 +392,12 @@ def _attribute_type(hint: FieldType | None, facts: HeaderFacts, profile: ColumnP
     if profile.type == "array" and profile.listed:
         # One value per variant is a value of the variant.
         if not any(listed and key in _VARIANTS for key, listed in zip(facts.parents, facts.lists, strict=False)):
-            dated = hint == "string" and _DATE.search(facts.key)
-            return "string" if dated else "array"
+            return "string" if hint == "string" and _DATE.search(facts.key) else "array"
         if profile.boolean_like:
             return "boolean"
         return "number" if profile.number_share >= 0.98 and not profile.leading_zeros else "string"
     kind = profile.type
-    dated = _DATE.search(facts.key) and profile.mean_length >= _DATE_DIGITS
+    dated = bool(_DATE.search(facts.key)) and profile.mean_length >= _DATE_DIGITS
     if kind == "number" and (_is_coded(facts) or dated):
         # Numbers of things are no quantities: nobody adds them up, and leading zeros matter.
         kind = "string"
