@@ -20,12 +20,12 @@ _UNKNOWN_PARENT = 0.8
 _THINGS = frozenset(
     [
         "brand", "manufacturer", "category", "tags", "image_url", "color", "size", "material", "weight", "gtin",
-        "price", "compare_at_price", "cost", "stock_quantity", "description", "name", "url", "seo_title", "seo_description",
+        "price", "compare_at_price", "cost", "stock_quantity", "description", "name", "url", "seo_title",
+        "seo_description",
     ]
 )  # fmt: skip
 #: Meanings that are the product's whatever holds them.
 _SPECIFIC = frozenset({"sku", "gtin", "mpn", "price", "compare_at_price", "cost", "stock_quantity", "weight"})
-_CODES = frozenset({"id", "ids", "code", "key", "slug", "handle", "uid", "uuid", "gid"})
 
 
 def by_path(facts: HeaderFacts) -> list[Candidate]:

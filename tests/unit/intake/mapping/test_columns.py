@@ -1,0 +1,181 @@
+"""What single headers and paths mean, with and without the help of their cells."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from pim_platform.catalog.staged import RAW_PREFIX
+from pim_platform.intake.mapping.candidates import SURE
+from pim_platform.intake.mapping.models import ColumnMapping
+from pim_platform.intake.mapping.propose import propose_mapping
+from pim_platform.intake.profile import profile_columns
+
+
+def proposed(columns: dict[str, list[str | None]]) -> dict[str, ColumnMapping]:
+    """The proposal for a file with these columns."""
+    height = max(map(len, columns.values()))
+    cells = [column + [None] * (height - len(column)) for column in columns.values()]
+    frame = pl.DataFrame({f"{RAW_PREFIX}{i}": pl.Series(c, dtype=pl.String) for i, c in enumerate(cells)})
+    found = propose_mapping(list(columns), profile_columns(frame, list(columns)))
+    return {column.source: column for column in found}
+
+
+def target_of(header: str, *cells: str) -> str:
+    """What one column means in a file that has a SKU as well."""
+    filled: list[str | None] = list(cells) or ["x"]
+    return proposed({"sku": [f"S-{i}" for i in range(len(filled))], header: filled})[header].target
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "target"),
+    [
+        ("Verkaufspreis inkl. MwSt.", ["12,50", "9,90"], "price"),
+        ("Prix public TTC", ["12,50", "9,90"], "price"),
+        ("Cena sprzedaży brutto", ["12,50", "9,90"], "price"),
+        ("Main Picture Link", ["https://x.example/a.jpg"], "image_url"),
+        ("Bild-URL 3", ["https://x.example/a.jpg"], "image_url"),
+        ("Manufacturer/Hersteller", ["Acme", "Bolt"], "manufacturer"),
+        ("GTIN, UPC oder EAN", ["4006381333931"], "gtin"),
+        ("Libellé du produit", ["Chaise", "Table"], "name"),
+        ("WeightG", ["120", "90"], "weight"),
+        ("Вес, кг", ["1,2", "3"], "weight"),
+        ("商品画像URL", ["https://x.example/a.jpg"], "image_url"),
+        ("Discription", ["A long text about the lamp and its shade"], "description"),
+        ("nom de l'attribut 1", ["Couleur"], "option_name"),
+        ("Attribut 1 Wert(e)", ["Rot"], "option_value"),
+    ],
+)
+def test_what_does_not_change_the_meaning_is_left_out(header: str, cells: list[str], target: str) -> None:
+    assert target_of(header, *cells) == target
+
+
+@pytest.mark.parametrize(
+    ("header", "cells"),
+    [
+        ("price_unit", ["kg", "l"]),
+        ("category_id", ["12", "14"]),
+        ("image alt", ["a lamp", "a desk"]),
+        ("delivery_date", ["2", "3"]),
+        ("Anzahl Türen", ["2", "4"]),
+        ("Weight capacity", ["120", "90"]),
+        ("Name of artist", ["Ann Holm", "Bo Lind"]),
+        ("supplier sku", ["1", "2"]),
+        ("Frame material", ["steel", "wood"]),
+        ("In stock?", ["1", "0"]),
+        ("stock status", ["instock", "outofstock"]),
+        ("b", ["2", "5"]),
+    ],
+)
+def test_what_only_looks_like_a_target_is_an_attribute(header: str, cells: list[str]) -> None:
+    assert target_of(header, *cells) == "attribute"
+
+
+@pytest.mark.parametrize(
+    ("path", "cells", "target"),
+    [
+        ("brand.name", ["Acme", "Bolt"], "brand"),
+        ("offers.price", ["1.5", "2.5"], "price"),
+        ("offers.seller.name", ["Shop", "Shop"], "attribute"),
+        ("variants[].barcode", ['["4006381333931"]'], "gtin"),
+        ("dimensions.width", ["1", "2"], "dimensions"),
+        ("weight.value", ["1", "2"], "weight"),
+        ("meta.barcode", ["4006381333931"], "gtin"),
+        ("reviews[].rating", ['["5","4"]'], "attribute"),
+        ("categories[].name", ['["a","b"]'], "category"),
+        ("categories[].id", ['["1","2"]'], "attribute"),
+        ("images[].alt", ['["a","b"]'], "attribute"),
+        ("Measure/MeasureTypeCode", ["08"], "ignore"),
+        ("brand.@type", ["Brand"], "ignore"),
+        ("Category/Name/@Value", ["Lamps"], "category"),
+        ("Produkt/Zdjecia/Zdjecie", ["https://x.example/a.jpg"], "image_url"),
+        ("Товар/Штрихкод", ["4006381333931"], "gtin"),
+        ("productidentifier/b244", ["9780306406157"], "gtin"),
+        ("titledetail/titleelement/b203", ["Rivers"], "name"),
+        ("masterVariant.prices[].value.currencyCode", ['["EUR","USD"]'], "currency"),
+        ("unknown.thing.name", ["a", "b"], "attribute"),
+        ("PARAM[Barva]", ["modrá", "bílá"], "color"),
+        ("PARAM[Délka kabelu]", ["2 m"], "attribute"),
+    ],
+)
+def test_a_path_means_what_its_parents_make_of_it(path: str, cells: list[str], target: str) -> None:
+    assert target_of(path, *cells) == target
+
+
+def test_raw_names_and_values_are_ignored_where_each_name_has_a_column() -> None:
+    found = proposed(
+        {
+            "ITEM_ID": ["1", "2"],
+            "PARAM/PARAM_NAME": ["Barva", "Barva"],
+            "PARAM/VAL": ["modrá", "bílá"],
+            "PARAM[Barva]": ["modrá", "bílá"],
+        }
+    )
+    assert [c.target for c in found.values()] == ["sku", "ignore", "ignore", "color"]
+    assert "column of its own" in found["PARAM/VAL"].reason
+
+
+def test_measures_of_onix_are_told_apart_by_their_type() -> None:
+    weight = proposed({"a001": ["1"], "measure/c093": ["08"], "measure/c094": ["720"]})
+    size = proposed({"a001": ["1"], "measure/c093": ['["01","02"]'], "measure/c094": ['["10","7"]']})
+    assert (weight["measure/c094"].target, size["measure/c094"].target) == ("weight", "dimensions")
+
+
+def test_the_price_with_tax_is_the_price_where_there_are_two() -> None:
+    found = proposed({"ITEM_ID": ["1", "2"], "PRICE": ["100", "200"], "PRICE_VAT": ["121", "242"]})
+    assert (found["PRICE_VAT"].target, found["PRICE_VAT"].field) == ("price", "price")
+    assert (found["PRICE"].target, found["PRICE"].type) == ("attribute", "price")
+
+
+def test_a_part_number_beside_a_sku_is_the_makers() -> None:
+    both = proposed({"item_sku": ["A", "B"], "part_number": ["P1", "P2"]})
+    alone = proposed({"part_number": ["P1", "P2"], "name": ["Red lamp", "Blue lamp"]})
+    assert both["part_number"].target == "mpn"
+    assert alone["part_number"].target == "sku"
+
+
+def test_what_stands_in_for_a_missing_sku_is_never_taken_without_asking() -> None:
+    found = proposed({"EAN": ["4006381333931", "4006381333948"], "Name": ["Red lamp", "Blue lamp"]})
+    assert (found["EAN"].target, found["EAN"].field, found["EAN"].auto) == ("gtin", "sku", False)
+    assert "stands in" in found["EAN"].reason
+    repeated = proposed({"EAN": ["4006381333931", "4006381333931"], "Name": ["Red lamp", "Blue lamp"]})
+    assert repeated["EAN"].field == "gtin"
+
+
+def test_doubtful_meanings_are_not_taken_without_asking() -> None:
+    found = proposed({"id": ["1", "2", "3"], "Shelf price": ["1.50", "2.50", "3.75"], "title": ["A b", "C d", "E f"]})
+    assert (found["Shelf price"].target, found["id"].target) == ("price", "sku")
+    assert not found["Shelf price"].auto
+    assert not found["id"].auto
+    assert all(column.auto == (column.confidence >= SURE) for column in found.values())
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "kind"),
+    [
+        ("PublicationDate", ["20080701", "20070501"], "string"),
+        ("delivery_days", ["2", "14"], "number"),
+        ("customs code", ["39269097", "73239100"], "string"),
+        ("internal code", ["0012", "0450"], "string"),
+        ("number of pages", ["320", "96"], "number"),
+        ("reviews[].rating", ['["5","4"]'], "array"),
+        ("variants[].inventory_quantity", ['["5","4"]'], "number"),
+        ("variants[].manage_inventory", ['["true","true"]'], "boolean"),
+        ("prices[].amount", ['["19.50","22.00"]'], "multi_price"),
+        ("price", ["EUR 5.00", "EUR 7.50"], "price"),
+        ("CATEGORYTEXT", ["Home | Lamps", "Home | Desks"], "string"),
+        ("Categories", ["Home, Lamps", "Home, Desks"], "array"),
+        ("has battery", ["1", "0"], "boolean"),
+    ],
+)
+def test_types_follow_meaning_and_cells(header: str, cells: list[str], kind: str) -> None:
+    assert proposed({"sku": ["a", "b"], header: [*cells]})[header].type == kind
+
+
+def test_fields_of_several_columns_have_names_of_their_own() -> None:
+    columns: dict[str, list[str | None]] = {
+        "sku": ["a"], "image": ["https://x.example/1.jpg"], "image 2": ["https://x.example/2.jpg"], "Farbton": ["red"],
+        "Farbe": ["blue"], "Гарантия": ["12 мес"], "reviews[].comment": ['["good","bad"]'], "Foo!": ["1"], "foo": ["2"],
+    }  # fmt: skip
+    fields = [column.field for column in proposed(columns).values()]
+    assert len(set(fields)) == len(fields)
