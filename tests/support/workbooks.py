@@ -21,6 +21,9 @@ def workbook(sheets: Mapping[str, Sequence[Sequence[Any]]], *, hidden: Sequence[
             sheet = book.add_worksheet(name)
             if name in hidden:
                 sheet.hide()
+            else:  # a workbook shows one of its sheets: by default the first, which then cannot be hidden
+                sheet.set_first_sheet()
+                sheet.activate()
             for row, cells in enumerate(rows):
                 for column, value in enumerate(cells):
                     if isinstance(value, str):

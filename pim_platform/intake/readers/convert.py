@@ -154,11 +154,46 @@ def _died(folder: Path, name: str, status: int) -> UnreadableFile:
     )  # fmt: skip
 
 
+def read_into(
+    path: Path,
+    name: str,
+    kind: Kind,
+    folder: Path,
+    limits: Limits,
+    *,
+    dialect: Dialect | None = None,
+    changes: dict[str, Any] | None = None,
+) -> Dialect:
+    """What the child does, in this process: nothing ends it. Returns the dialect; :func:`convert` says the rest."""
+    plain = unpack(path, kind.compression, kind.member, name, limits, folder / "unpacked")
+    if plain != path:
+        check_unpacked(plain, name, limits)
+    out = CellsWriter(folder, name, limits)
+    reader = importlib.import_module(READERS[kind.format])
+    if dialect is None:
+        # Where the records are decides what else is found, so a reader that asks for it is told first.
+        told = {"note": out.note, **(changes or {})}
+        found = reader.detect(plain, name, **{key: told[key] for key in _asked(reader) if key in told})
+        packed = {"compression": kind.compression, "member": kind.member}
+        dialect = found.model_copy(update=packed).changed(changes or {})
+    reader.convert(plain, dialect.model_copy(update={"compression": "none", "member": None}), out)
+    out.close()
+    if plain != path:
+        plain.unlink()
+    return dialect
+
+
 def _child(folder: Path) -> int:
+    from pim_platform.intake.dialect import Dialect
+
     request = json.loads((folder / _REQUEST_FILE).read_text("utf-8"))
     limits, name = Limits(**request["limits"]), request["name"]
+    given = Dialect.model_validate(request["dialect"]) if request["dialect"] is not None else None
     try:
-        _read(Path(request["path"]), name, request, limits, folder)
+        dialect = read_into(
+            Path(request["path"]), name, Kind(**request["kind"]), folder, limits, dialect=given,
+            changes=request["changes"],
+        )  # fmt: skip
     except UnreadableFile as error:
         told = {"message": error.message, "fix": error.fix, "code": error.code, "place": error.place}
     except MemoryError:
@@ -168,34 +203,10 @@ def _child(folder: Path) -> int:
         traceback.print_exc()
         return 1
     else:
+        (folder / _DIALECT_FILE).write_text(dialect.model_dump_json(), "utf-8")
         return 0
     (folder / _ERROR_FILE).write_text(json.dumps(told, default=str), "utf-8")
     return _TOLD
-
-
-def _read(path: Path, name: str, request: dict[str, Any], limits: Limits, folder: Path) -> None:
-    from pim_platform.intake.dialect import Dialect
-
-    kind = request["kind"]
-    packed = {"compression": kind["compression"], "member": kind["member"]}
-    plain = unpack(path, kind["compression"], kind["member"], name, limits, folder / "unpacked")
-    if plain != path:
-        check_unpacked(plain, name, limits)
-    out = CellsWriter(folder, name, limits)
-    reader = importlib.import_module(READERS[kind["format"]])
-    if request["dialect"] is not None:
-        dialect = Dialect.model_validate(request["dialect"])
-    else:
-        changes = request["changes"]
-        # Where the records are decides what else is found, so a reader that asks for it is told first.
-        told = {"note": out.note, **changes}
-        found = reader.detect(plain, name, **{key: told[key] for key in _asked(reader) if key in told})
-        dialect = found.model_copy(update=packed).changed(changes)
-    reader.convert(plain, dialect.model_copy(update={"compression": "none", "member": None}), out)
-    out.close()
-    if plain != path:
-        plain.unlink()
-    (folder / _DIALECT_FILE).write_text(dialect.model_dump_json(), "utf-8")
 
 
 def _asked(reader: Any) -> tuple[str, ...]:

@@ -10,6 +10,16 @@ Range = tuple[tuple[int, int], tuple[int, int]]
 """First and last cell, each as 0-based row and column."""
 
 
+def is_group_row(row: int, cells: Sequence[str], ranges: Sequence[Range], start: int, width: int) -> bool:
+    """Whether a row above a header of ``width`` columns holds groups of its columns: merged cells, but no title."""
+    groups = [(left - start, right - start) for (top, left), (_, right) in ranges if top == row and right > left]
+    groups = [(left, right) for left, right in groups if 0 <= left < len(cells) and cells[left].strip()]
+    labels = [index for index, cell in enumerate(cells) if cell.strip()]
+    if not groups or any(right - left + 1 >= width for left, right in groups):
+        return False
+    return len(labels) > 1 or labels[0] > 0
+
+
 def joined_headers(rows: Sequence[Sequence[str]], first: int, ranges: Sequence[Range], start: int) -> list[str]:
     """One label per column from the rows of a header, the first of which is sheet row ``first``.
 

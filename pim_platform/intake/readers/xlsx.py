@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from pim_platform.intake.dialect import Dialect
 from pim_platform.intake.readers.cells import CellsWriter
 from pim_platform.intake.readers.formats import not_a_workbook
 from pim_platform.intake.readers.headers import find_header
-from pim_platform.intake.readers.merged import MergedCells, Range, joined_headers
+from pim_platform.intake.readers.merged import MergedCells, Range, is_group_row, joined_headers
 from pim_platform.intake.readers.number_formats import Shown
 from pim_platform.intake.readers.ooxml import column_letters, special_cells
 from pim_platform.intake.readers.plain_text import plain_text
@@ -115,7 +116,8 @@ def convert(path: Path, dialect: Dialect, out: CellsWriter) -> None:
 def _opened(path: Path, name: str) -> Any:
     """The workbook; kept, because detecting and converting follow each other in one process."""
     try:
-        return calamine.CalamineWorkbook.from_path(path)
+        with _panics_told(name):
+            return calamine.CalamineWorkbook.from_path(path)
     except calamine.PasswordError as error:
         raise UnreadableFile(
             f"{name} is protected by a password.", fix="Save it without a password and upload it again.",
@@ -125,11 +127,23 @@ def _opened(path: Path, name: str) -> Any:
         raise not_a_workbook(name, f"{error}") from error
 
 
+@contextmanager
+def _panics_told(name: str) -> Iterator[None]:
+    """A panic of the Rust library, which is no Exception, as a damaged workbook."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise not_a_workbook(name, "it is damaged") from error
+
+
 @lru_cache(maxsize=1)
 def _sheet(path: Path, name: str, sheet: str) -> Any:
     """A sheet's cells, the last one asked for kept: most workbooks have but one."""
     try:
-        return _opened(path, name).get_sheet_by_name(sheet)
+        with _panics_told(name):
+            return _opened(path, name).get_sheet_by_name(sheet)
     except calamine.CalamineError as error:
         raise not_a_workbook(name, f"its sheet {sheet!r} is damaged ({error})") from error
 
@@ -166,11 +180,23 @@ def _look(sheet: Any, meta: Any) -> Look:
         header: tuple[int, int] | None = (rows[0][0], rows[0][0])
     else:
         place = find_header([cells for _, cells in rows])
-        header = None if place.row is None else (rows[place.row][0], rows[place.row + place.rows - 1][0])
+        header = None if place.row is None else _spanned(rows, place.row, place.row + place.rows - 1, sheet)
     above = sum(row <= header[1] for row, _ in rows) if header else 0
     # Beyond the rows looked at all are taken to be filled: what counts is which sheet has more.
     records = len(rows) - above if len(rows) < LOOKED_AT else sheet.total_height - above
     return Look(meta.name, visible, rows, header, records)
+
+
+def _spanned(rows: list[Row], first: int, last: int, sheet: Any) -> tuple[int, int]:
+    """The sheet's rows of a header found at these places of ``rows``, with the groups merged above it."""
+    ranges = sheet.merged_cell_ranges or []
+    start = sheet.start[1] if sheet.start else 0
+    width = sum(bool(cell.strip()) for cell in rows[last][1])
+    while first > 0 and rows[first - 1][0] == rows[first][0] - 1:
+        if not is_group_row(rows[first - 1][0], rows[first - 1][1], ranges, start, width):
+            break
+        first -= 1
+    return rows[first][0], rows[last][0]
 
 
 def _rows(
