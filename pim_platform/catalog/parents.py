@@ -37,8 +37,9 @@ WITH linked AS (
   UPDATE pim.products p
   SET parent_id = n.id, version = p.version + 1, commit_seq = %(seq)s, updated_at = now()
   FROM {plan} s JOIN pim.products n ON n.tenant_id = {tenant} AND n.sku_key = s.sku_key
-  WHERE s.action = 'create' AND s.kind = 'parent' AND p.tenant_id = {tenant} AND p.variant_group = s.variant_group
-    AND p.kind = 'variant' AND p.commit_seq < %(seq)s
+  -- A variant may be the parent of others itself, where products have several levels.
+  WHERE s.action = 'create' AND (s.kind = 'parent' OR {levels} AND s.kind = 'variant' AND s.variant_group <> s.sku)
+    AND p.tenant_id = {tenant} AND p.variant_group = s.sku AND p.kind = 'variant' AND p.commit_seq < %(seq)s
     AND NOT EXISTS (SELECT FROM pim.products x WHERE x.tenant_id = {tenant} AND x.id = p.parent_id)
   RETURNING new.id, new.sku_key, new.version, old.parent_id AS before, new.parent_id AS after)
 INSERT INTO pim.product_changes (tenant_id, commit_seq, product_id, changed_at, action, sku_key, version,
@@ -88,5 +89,6 @@ def adopt_variants(
     """
     if incoming.column("kind") is None or incoming.column("variant_group") is None:
         return 0
-    statement = _ADOPT.format(plan=plan, tenant=sql.Literal(str(tenant_id)))
+    levels = sql.Literal(incoming.names_parents)
+    statement = _ADOPT.format(plan=plan, tenant=sql.Literal(str(tenant_id)), levels=levels)
     return connection.execute(statement, author).rowcount

@@ -73,10 +73,10 @@ def find_unchanged(
 
 
 def without(frame: pl.DataFrame, unchanged: Rows) -> pl.DataFrame:
-    """``frame`` (rows in ascending order) without the rows whose numbers are in ``unchanged``."""
+    """``frame`` without the rows whose numbers are in ``unchanged``."""
     if not len(unchanged) or not frame.height:
         return frame
     rows = frame["row"].to_numpy()
-    # Only the stretch of numbers that this batch spans is looked at.
-    first, last = np.searchsorted(unchanged, [rows[0], rows[-1] + 1])
+    # Only the stretch of numbers that this batch spans is looked at; rows of scattered groups come in another order.
+    first, last = np.searchsorted(unchanged, [rows.min(), rows.max() + 1])
     return frame.filter(~np.isin(rows, unchanged[first:last]))

@@ -42,6 +42,9 @@ _BUCKETS = 64
 #: Noted rows after which what was noted is summed up.
 _NOTED = 2_000_000
 
+#: Levels of products above a variant whose names are looked for: groups of groups are rare, circles are slips.
+_LEVELS = 4
+
 #: A row that fills none of these, nor the SKU, is no variant: it continues the product of its group.
 _OWN_TARGETS = frozenset({"gtin", "price", "compare_at_price", "cost", "stock_quantity", "option_value"})
 
@@ -522,7 +525,7 @@ def survey(read: Callable[[], Iterable[Batch]], mapping: Mapping, default_locale
             found.ids = _ids(noted["ids"], grouping)
             found.parents = _parents(noted["parents"], found.ids)
             if nameless and name is not None:
-                found.parents = _with_names(read, found.parents, sku, name)
+                found.parents = _with_names(read, found.parents, sku, name, grouping.by)
     return found
 
 
@@ -609,13 +612,26 @@ def _parents(parts: list[pl.DataFrame], ids: pl.DataFrame | None) -> pl.DataFram
     return refs.select(parent_key=sku_key_expr(pl.col("ref"))).drop_nulls().unique()
 
 
-def _with_names(read: Callable[[], Iterable[Batch]], parents: pl.DataFrame, sku: int, name: int) -> pl.DataFrame:
-    names = [pl.DataFrame(schema={"parent_key": pl.String, "parent_name": pl.String})]
+def _with_names(
+    read: Callable[[], Iterable[Batch]], parents: pl.DataFrame, sku: int, name: int, by: int
+) -> pl.DataFrame:
+    """The parents with their names; one that has none either has that of its own parent, some levels up."""
+    schema = dict.fromkeys(("parent_key", "parent_name", "above"), pl.String)
+    found = [pl.DataFrame(schema=schema)]
     for batch in read():
-        rows = batch.frame.select(parent_key=sku_key_expr(_cell(sku)), parent_name=_cell(name)).drop_nulls()
-        names.append(rows.join(parents, on="parent_key", how="semi"))
-    known = pl.concat(names).unique("parent_key", keep="first", maintain_order=True)
-    return parents.join(known, on="parent_key", how="left")
+        rows = batch.frame.select(
+            parent_key=sku_key_expr(_cell(sku)), parent_name=_cell(name), above=sku_key_expr(_cell(by))
+        )
+        found.append(rows.join(parents, on="parent_key", how="semi"))
+    known = pl.concat(found).unique("parent_key", keep="first", maintain_order=True)
+    for _ in range(_LEVELS):
+        names = known.select(above="parent_key", higher="parent_name", higher_above="above")
+        known = known.join(names, on="above", how="left").select(
+            "parent_key",
+            parent_name=pl.coalesce("parent_name", "higher"),
+            above=pl.when(pl.col("parent_name").is_null() & pl.col("higher").is_null()).then("higher_above"),
+        )
+    return parents.join(known.select("parent_key", "parent_name"), on="parent_key", how="left")
 
 
 def _key(grouping: Grouping) -> pl.Expr:

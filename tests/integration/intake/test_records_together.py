@@ -18,9 +18,10 @@ from pim_platform.catalog.checksum import compare_engines
 from pim_platform.catalog.identity import sku_key
 from pim_platform.catalog.products import find_product
 from pim_platform.intake.promoting import promote_job
-from pim_platform.intake.raw_rows import raw_row
+from pim_platform.intake.raw_rows import merged_rows, raw_row
 from pim_platform.intake.reworking import rework_job
 from pim_platform.intake.running import write_rejects
+from pim_platform.intake.undoing import undo_job
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy.tenants import TenantInfo
@@ -122,7 +123,6 @@ def test_woocommerce_variations_have_their_parents(
         assert (product["kind"] == "parent") == (row["Type"] == "variable")
     tee = next(row for row in rows if row["Type"] == "variation" and row["Parent"] == "cc-tee")
     assert found[sku_key(tee["SKU"])]["name"] == tee["Name"]
-    assert found["cc-hoodie-blue"]["data"]["price"]["amount"] == 45 if "cc-hoodie-blue" in found else True
     assert compare_engines(workspace.app, workspace.clickhouse, tenant.id).equal
 
 
@@ -195,3 +195,139 @@ def test_the_raw_row_is_the_file_s_own(workspace: Workspace, make_tenant: MakeTe
     assert raw_row(workspace, product) == {
         "Handle": "tee", "Title": None, "Option1 Value": "M", "Variant SKU": "T-M",
     }  # fmt: skip
+
+
+def test_locale_rows_of_one_sku_are_one_product(
+    workspace: Workspace, make_tenant: MakeTenant, catalogues: Path
+) -> None:
+    content, labels = labelled(catalogues, "unopim/products-multi-locale.csv")
+    tenant = make_tenant(currency="USD", locale="fr-FR")
+    job = import_bytes(workspace, tenant.id, content, filename="products-multi-locale.csv")
+    ledger = balanced(job.ledger())
+    assert (ledger["read"], ledger["created"]) == (labels["rows"], labels["expect"]["products"])
+    assert ledger["merged"] == labels["rows"] - labels["expect"]["products"]
+    (product,) = products(workspace, tenant.id).values()
+    assert product["name"] == "Produit multilingue", "the name in the tenant's locale"
+    assert len(product["data"]["description"]) == labels["expect"]["locales"]
+    assert product["data"]["description"]["en-US"] == "<p>Described in English.</p>"
+    assert product["data"]["price"]["amount"] == 50
+    assert compare_engines(workspace.app, workspace.clickhouse, tenant.id).equal
+    with tenant_session(workspace.app, tenant.id) as session:
+        stored = find_product(session, "multi-locale-product")
+        assert stored is not None
+        session.expunge(stored)
+    folded = merged_rows(workspace, stored)
+    assert {row["locale"] for row in folded} | {(raw_row(workspace, stored) or {})["locale"]} == {
+        "en_US", "fr_FR", "de_DE",
+    }  # fmt: skip
+
+
+def test_variations_without_a_name_have_that_of_their_parent(
+    workspace: Workspace, make_tenant: MakeTenant, catalogues: Path
+) -> None:
+    content, labels = labelled(catalogues, "unopim/products.csv")
+    tenant = make_tenant(currency="USD")
+    ledger = balanced(import_bytes(workspace, tenant.id, content, filename="products.csv").ledger())
+    assert (ledger["created"], ledger["rejected"]) == (labels["expect"]["sku_unique"], 0)
+    found = products(workspace, tenant.id)
+    red, parent = found["configurable-product-1-red"], found["configurable-product-1"]
+    assert (red["name"], red["parent_id"], parent["kind"]) == (parent["name"], parent["id"], "parent")
+    deep, middle = found["configurable-product-4-red-s"], found["configurable-product-4-red"]
+    assert (deep["name"], deep["parent_id"]) == ("Configurable Product 4", middle["id"])
+    assert middle["parent_id"] == found["configurable-product-4"]["id"]
+
+
+@pytest.mark.parametrize(
+    ("file", "sku", "cells"),
+    [
+        (
+            "udg-artikel/Artikel.csv",
+            "102.85",
+            {"name": "Paul - Men's Supersoft Organic T-Shirt", "manufacturer": "Nakedshirt", "category": "T-Shirts"},
+        ),
+        (
+            "invent2-ja/shohin_master.sjis.csv",
+            "p001",
+            {"name": "醤油 1L", "manufacturer": "A食品", "price": {"amount": 300, "currency": "JPY"}},
+        ),
+        ("invent2-ja/zaiko_data.sjis.csv", "p001", {"name": "醤油 1L"}),
+    ],
+)
+def test_files_in_which_every_row_is_a_product(
+    workspace: Workspace, make_tenant: MakeTenant, catalogues: Path, file: str, sku: str, cells: dict[str, Any]
+) -> None:
+    content, labels = labelled(catalogues, file)
+    tenant = make_tenant(currency="JPY", locale="ja-JP")
+    job = import_bytes(workspace, tenant.id, content, filename=Path(file).name)
+    ledger = balanced(job.ledger())
+    assert job.groupings == []
+    assert (ledger["read"], ledger["created"]) == (labels["rows"], labels["expect"]["sku_unique"])
+    assert (ledger["rejected"], ledger["merged"]) == (0, 0)
+    assert ledger["superseded"] == labels["expect"].get("sku_repeats", 0)
+    product = products(workspace, tenant.id)[sku]
+    assert {"name": product["name"], **product["data"]}.items() >= cells.items()
+    assert {row["kind"] for row in products(workspace, tenant.id).values()} == {"simple"}
+    assert compare_engines(workspace.app, workspace.clickhouse, tenant.id).equal
+
+
+def test_variants_nested_in_json(workspace: Workspace, make_tenant: MakeTenant) -> None:
+    tenant = make_tenant()
+    given = [
+        {
+            "sku": "TEE", "name": "T-shirt", "brand": "Acme", "price": 9,
+            "variants": [
+                {"sku": "TEE-S", "size": "S", "price": 10},
+                {"sku": "TEE-M", "size": "M", "price": 11},
+            ],
+        },
+        {"sku": "MUG", "name": "Mug", "brand": "Acme", "price": 5, "variants": []},
+    ]  # fmt: skip
+    job = import_bytes(workspace, tenant.id, json.dumps(given).encode(), filename="products.json")
+    ledger = balanced(job.ledger())
+    assert (ledger["read"], ledger["created"], ledger["merged"]) == (4, 4, 0)
+    found = products(workspace, tenant.id)
+    assert {key: product["kind"] for key, product in found.items()} == {
+        "tee": "parent", "tee-s": "variant", "tee-m": "variant", "mug": "simple",
+    }  # fmt: skip
+    assert found["tee-m"]["parent_id"] == found["tee"]["id"]
+    assert found["tee-m"]["data"]["price"]["amount"] == 11
+    assert found["tee-m"]["data"]["brand"] == "Acme"
+
+
+def test_a_saved_mapping_folds_the_next_delivery_too(workspace: Workspace, make_tenant: MakeTenant) -> None:
+    tenant = make_tenant()
+    header = "Handle,Title,Option1 Name,Option1 Value,Variant SKU,Variant Price,Image Src\n"
+    first = header + "tee,Tee,Size,S,T-S,10,https://x.example/1.png\ntee,,,M,T-M,11,\n"
+    import_bytes(workspace, tenant.id, first.encode())
+    # Nothing in this one shows that a handle groups rows.
+    job = import_bytes(workspace, tenant.id, (header + "cap,Cap,Size,one,C-1,7,https://x.example/2.png\n").encode())
+    assert [grouping["style"] for grouping in job.groupings] == ["handle"]
+    assert products(workspace, tenant.id)["c-1"]["variant_group"] == "cap"
+
+
+def test_without_groupings_each_row_is_a_product(workspace: Workspace, make_tenant: MakeTenant) -> None:
+    tenant = make_tenant()
+    content = b"Handle,Title,Option1 Value,Variant SKU\ntee,T-shirt,S,T-S\ntee,,M,T-M\n"
+    job = import_bytes(workspace, tenant.id, content, confirm={"groupings": []})
+    ledger = balanced(job.ledger())
+    assert (ledger["created"], ledger["rejected"]) == (1, 1), "the second row has no name of its own"
+    assert job.reject_reasons == {"name_missing": 1}
+
+
+def test_an_undo_takes_variants_and_links_back(workspace: Workspace, make_tenant: MakeTenant) -> None:
+    tenant = make_tenant()
+    header = "Type,SKU,Name,Parent\n"
+    import_bytes(workspace, tenant.id, (header + "simple,TEE,Tee,\nsimple,TEE-S,Tee S,\n").encode())
+    before = products(workspace, tenant.id)
+    job = import_bytes(
+        workspace, tenant.id, (header + "variable,TEE,Tee,\nvariation,TEE-S,Tee S,TEE\n").encode(),
+        confirm={"groupings": [{"style": "parent", "by": 3, "kinds": 0}]},
+    )  # fmt: skip
+    assert balanced(job.ledger())["updated"] == 2
+    assert products(workspace, tenant.id)["tee-s"]["parent_id"] == before["tee"]["id"]
+    undo_job(workspace, tenant.id, job.id, actor=ACTOR, origin="cli")
+    after = products(workspace, tenant.id)
+    names = ("kind", "parent_id", "variant_group")
+    assert [[after[key][name] for name in names] for key in after] == [
+        [before[key][name] for name in names] for key in after
+    ]

@@ -441,7 +441,7 @@ def _(two: Two) -> Any:
         connection = driver_connection(session)
         connection.execute(
             "CREATE TEMP TABLE plan ON COMMIT DROP AS "
-            "SELECT 'create' AS action, 'parent' AS kind, 'g' AS variant_group, 'x-1' AS sku_key"
+            "SELECT 'create' AS action, 'parent' AS kind, 'g' AS variant_group, 'g' AS sku, 'x-1' AS sku_key"
         )
         made = {"kind": "text", "variant_group": "text"}
         columns = tuple(Column(name, name, kind, "column") for name, kind in made.items())
