@@ -1,23 +1,29 @@
 """Cells of trees that are lists: JSON arrays of texts, written by the readers of JSON, XML and Parquet.
 
-A field that holds one value takes the entry of a list that has one, however often it is repeated. A list of different
-entries is several values where one is expected: that is told, never cut.
+A field that holds one value takes the entry of a list that has one, however often it is repeated. Of different
+entries a text field takes all, joined; a GTIN field the only valid GTIN among other numbers of the product (ONIX lists
+ISBN-10 and ISBN-13 side by side). Anywhere else, and for every other identifier, they are several values where one is
+expected: that is told, never cut.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Literal
 
 import polars as pl
 
 from pim_platform.intake import vocabulary as words
 from pim_platform.intake.dialect import Dialect
+from pim_platform.intake.profile import gtin_is_valid
 
 #: Formats whose cells may be lists; in the others a text in brackets is a text.
 _TREES = frozenset({"json", "jsonl", "xml", "parquet"})
 _START, _END = '["', '"]'
+#: Entries longer than this are paragraphs, which are joined by line ends and not by commas.
+_PARAGRAPH = 60
 
 
 def holds_lists(dialect: Dialect | None) -> bool:
@@ -49,6 +55,38 @@ def _only(cell: str) -> str | None:
         return cell
     filled = {entry.strip() for entry in entries if entry.strip()}
     return None if len(filled) > 1 else next(iter(filled), "")
+
+
+def joined(cells: pl.Series) -> pl.Series:
+    """The cells with the different entries of lists as one text."""
+    return _changed(cells, _joined)
+
+
+def one_gtin(cells: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """As :func:`one_value`, where a list of several takes the only valid GTIN in it."""
+    return one_value(_changed(cells, _gtin))
+
+
+def _changed(cells: pl.Series, change: Callable[[str], str]) -> pl.Series:
+    lists = is_list(cells)
+    if not lists.any():
+        return cells
+    frame = pl.DataFrame({"cell": cells, "list": lists})
+    changed = pl.when("list").then("cell").map_elements(change, return_dtype=pl.String)
+    return frame.select(pl.coalesce(changed, "cell").replace("", None).alias(cells.name)).to_series()
+
+
+def _joined(cell: str) -> str:
+    entries = _texts(cell)
+    if entries is None:
+        return cell
+    filled = dict.fromkeys(entry.strip() for entry in entries if entry.strip())
+    return ("\n" if any(len(entry) > _PARAGRAPH for entry in filled) else ", ").join(filled)
+
+
+def _gtin(cell: str) -> str:
+    valid = {entry.strip().zfill(14): entry.strip() for entry in _texts(cell) or () if gtin_is_valid(entry.strip())}
+    return next(iter(valid.values())) if len(valid) == 1 else cell
 
 
 def priced(

@@ -16,7 +16,7 @@ from pim_platform.catalog.identity import sku_key_expr
 from pim_platform.catalog.schema import FieldType, ProductSchema
 from pim_platform.catalog.staged import FIELD_PREFIX, RAW_PREFIX
 from pim_platform.intake.dialect import Dialect
-from pim_platform.intake.listed import holds_lists, one_value, priced
+from pim_platform.intake.listed import holds_lists, joined, one_gtin, one_value, priced
 from pim_platform.intake.mapping.models import PRODUCT_COLUMN_TYPES, ColumnMapping, Mapping
 from pim_platform.intake.repairs import IDENTIFIERS, is_rounded, repair
 from pim_platform.intake.transforming import failed, transformed
@@ -137,7 +137,10 @@ class Plan:
             named = None if self.currency_column is None else texts[f"{RAW_PREFIX}{self.currency_column}"]
             changed = priced(cells, named, rules.currency, rules.decimal)
         else:
-            changed, several = one_value(cells)
+            if output.type == "string" and not is_identifier(output, column):
+                cells = joined(cells)
+            gtin = "gtin" in (output.field, column.target)
+            changed, several = one_gtin(cells) if gtin else one_value(cells)
             mended.append(several.alias(f"{SEVERAL_PREFIX}{column.index}"))
             if several.any():
                 changed = changed.set(several, None)

@@ -10,7 +10,7 @@ import pytest
 
 from pim_platform.catalog.schema import FieldType, ProductSchema, SchemaField
 from pim_platform.intake.dialect import Dialect
-from pim_platform.intake.listed import holds_lists, one_value, priced
+from pim_platform.intake.listed import holds_lists, one_gtin, one_value, priced
 from pim_platform.intake.mapping.models import ColumnMapping, Mapping
 from pim_platform.intake.plan import compile_plan
 from pim_platform.intake.profile import profile_columns
@@ -40,12 +40,43 @@ def test_a_list_of_one_value_is_that_value_however_often_it_is_repeated() -> Non
 
 
 def test_several_values_for_a_field_of_one_are_a_reject_that_says_so() -> None:
-    found = judged("string", ['["a","b"]', "plain"])
-    assert found.valid["f.x"].to_list() == ["plain"]
+    found = judged("number", ['["1","2"]', "3"])
+    assert found.valid["f.x"].to_list() == ["3"]
     reject = found.rejects.row(0, named=True)
     assert (reject["row"], reject["column"], reject["error_code"]) == (1, "x", "several_values")
     assert "expected one value" in reject["error"]
-    assert reject["raw.1"] == '["a","b"]', "the reject keeps the whole cell"
+    assert reject["raw.1"] == '["1","2"]', "the reject keeps the whole cell"
+
+
+def test_a_text_field_takes_the_different_entries_as_one_text() -> None:
+    found = judged("string", ['["a","b","a",""]', f'["{"long " * 20}","b"]', "plain"])
+    assert found.valid["f.x"].to_list() == ["a, b", f"{('long ' * 20).strip()}\nb", "plain"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "value", "several"),
+    [
+        ('["1844546721","9781844546725"]', "9781844546725", False),
+        ('["4006381333931","04006381333931"]', "04006381333931", False),
+        ('["4006381333931","9781844546725"]', '["4006381333931","9781844546725"]', True),
+        ('["abc","def"]', '["abc","def"]', True),
+        ('["123"]', "123", False),
+        ("4006381333931", "4006381333931", False),
+    ],
+)
+def test_the_only_valid_gtin_is_taken_from_among_other_numbers(cell: str, value: str, several: bool) -> None:
+    cells, found = one_gtin(pl.Series("x", [cell]))
+    assert (cells.to_list(), found.to_list()) == ([value], [several])
+
+
+def test_identifiers_are_never_joined() -> None:
+    columns = (ColumnMapping(source="sku", index=0, target="sku", field="sku", type="string"),)
+    schema = ProductSchema(fields=[], default_currency="EUR", default_locale="en")
+    plan = compile_plan(Mapping(columns=columns), schema, Dialect(format="xml"))
+    batch = plan.apply(pl.DataFrame({"row": [1, 2], "raw.0": ['["A","B"]', '["C","C"]']}))
+    found = Validator(plan).judge(batch)
+    assert found.valid["sku"].to_list() == ["C"]
+    assert "several_values" in found.rejects["error_code"][0]
 
 
 def test_a_list_field_takes_the_whole_list() -> None:
