@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 
 from pim_platform.catalog.schema import ProductSchema, SchemaField
 from pim_platform.intake.assisting import assist_without_server
 from pim_platform.intake.mapping import claude, prices
 from pim_platform.intake.mapping.candidates import SURE
-from pim_platform.intake.mapping.question import CEILING, COLUMNS, choices_of, hints_of, open_columns, question_about
+from pim_platform.intake.mapping.models import CANONICAL_TARGETS, validate
+from pim_platform.intake.mapping.question import (
+    CEILING,
+    COLUMNS,
+    Question,
+    choices_of,
+    hints_of,
+    open_columns,
+    question_about,
+)
 from pim_platform.intake.proposal import Proposal, propose, refined
 from pim_platform.settings import Settings
 from tests.support.claude import StandIn, after, choosing, failed, message, overloaded, stand_in
 
+KEYS = ("columns", "index", "field", "name", "confidence", "reason")
 FILE = (
     "SKU,Product name,ARTBEZ7,QX Feld,Kontakt E-Mail,Zeta\n"
     "T-1,Tent for one,Zelt leicht,4006381333931,jane@example.com,a1\n"
@@ -238,6 +254,60 @@ def test_a_field_of_the_tenants_own_can_be_chosen_and_keeps_its_type(write: Call
     assert (column.field, column.type, column.tier) == ("waterproof_mm", "number", "claude")
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.floats(allow_nan=True) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=4), inner),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+def test_any_json_is_an_answer_or_none(answer: object) -> None:
+    found = choices_of(answer)
+    assert found is None or all(math.isfinite(choice.confidence) for choice in found)
+
+
+@settings_of_hypothesis(max_examples=80, deadline=None)
+@given(st.data())
+def test_whatever_is_answered_the_mapping_can_be_applied(data: st.DataObject) -> None:
+    proposal, question = a_wide_file()
+    fields = [*CANONICAL_TARGETS, "attribute", "ignore", "warranty", *question.options[min(question.options)]]
+    answers = [
+        {
+            "index": data.draw(st.sampled_from([*question.options, 0, 99])),
+            "field": data.draw(st.sampled_from(fields)),
+            "name": data.draw(st.sampled_from(["", "sku", "name", "Größe", "zq1", "1", "__"])),
+            "confidence": data.draw(st.sampled_from([-1, 0.5, 0.7, 0.89, 1, 7])),
+            "reason": data.draw(st.text(max_size=20)),
+        }
+        for _ in range(data.draw(st.integers(0, 8)))
+    ]
+    choices = choices_of({"columns": answers})
+    assert choices is not None
+
+    done = refined(proposal, None, hints=hints_of(question, choices, None))
+
+    schema = ProductSchema(version=0, fields=done.wanted_fields, default_currency="EUR", default_locale="en-US")
+    validate(done.mapping, schema, done.headers)
+    for old, new in zip(proposal.columns, done.columns, strict=True):
+        assert new.tier != "claude" or not new.auto
+        assert old.index in question.options or old.field == new.field
+
+
+@cache
+def a_wide_file() -> tuple[Proposal, Question]:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "wide.csv"
+        path.write_text(
+            "SKU,Product name,zq1,zq2,zq3,zq4\n"
+            + "".join(f"S-{n},Name {n},{['red', 'blue', 'black'][n % 3]},{n}.90,text {n},{n % 2}\n" for n in range(9))
+        )
+        proposal = propose(path)
+    question = question_about(proposal.columns, proposal.profiles, None)
+    assert question is not None
+    return proposal, question
+
+
 # --- failures: the rules stand, and it says so --------------------------------------------------------------------
 
 
@@ -355,7 +425,6 @@ def test_the_reservation_covers_whatever_the_answer_may_cost(settings: Settings,
 
 
 def test_every_target_is_explained_to_the_model(proposal: Proposal) -> None:
-    from pim_platform.intake.mapping.models import CANONICAL_TARGETS
     from pim_platform.intake.mapping.question import PROMPT, _prompt
 
     assert set(_prompt(PROMPT)["fields"]) == set(CANONICAL_TARGETS)
