@@ -38,6 +38,7 @@ PARENT_SKU = "parent_sku"
 
 _TYPES = {"string": "text", "url": "text", "number": "numeric", "boolean": "boolean"}
 _COPY_ROWS = 65_536
+_CSV_ROWS = 16_384  # written at a time by one thread: the library's own 1,024 take a third longer
 
 
 @dataclass(frozen=True)
@@ -227,11 +228,12 @@ def load(
 def _frames(paths: Sequence[Path], names: list[str], leave_out: Rows | None) -> Iterator[pl.DataFrame]:
     for path in paths:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=_COPY_ROWS, columns=names):
-                frame = pl.from_arrow(batch)
-                assert isinstance(frame, pl.DataFrame)
-                frame = frame.select(names)
-                yield frame if leave_out is None else without(frame, leave_out)
+            # By row group, which is a batch of staging: pyarrow's iter_batches takes four times as long.
+            for group in range(file.num_row_groups):
+                whole = pl.from_arrow(file.read_row_group(group, columns=names))
+                assert isinstance(whole, pl.DataFrame)
+                for frame in whole.select(names).iter_slices(_COPY_ROWS):
+                    yield frame if leave_out is None else without(frame, leave_out)
 
 
 def _next_csv(frames: Iterator[pl.DataFrame]) -> tuple[memoryview, pl.Series] | None:
@@ -241,7 +243,7 @@ def _next_csv(frames: Iterator[pl.DataFrame]) -> tuple[memoryview, pl.Series] | 
         return None
     buffer = io.BytesIO()
     # Nulls become unquoted nothing, which COPY reads as NULL; an empty string would be quoted.
-    frame.write_csv(buffer, include_header=False, null_value="", quote_style="necessary")
+    frame.write_csv(buffer, include_header=False, null_value="", quote_style="necessary", batch_size=_CSV_ROWS)
     return buffer.getbuffer(), frame["sku_key"].hash()
 
 

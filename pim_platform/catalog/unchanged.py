@@ -25,6 +25,7 @@ from pim_platform.catalog.joins import joining
 Rows = npt.NDArray[np.int64]
 
 _KEYS = ["row", "sku_key", "row_hash"]
+_CSV_ROWS = 16_384
 
 
 def find_unchanged(
@@ -32,7 +33,7 @@ def find_unchanged(
 ) -> Rows:
     """The record numbers, ascending, of rows that need not be loaded; keys that stand twice in the file never count."""
     none: Rows = np.empty(0, dtype=np.int64)
-    if source_id is None:
+    if source_id is None or not staged:
         return none
     scope = {"tenant": sql.Literal(str(tenant_id)), "source": sql.Literal(str(source_id))}
     known = connection.execute(
@@ -46,21 +47,22 @@ def find_unchanged(
     connection.execute(
         'CREATE TEMP TABLE incoming_keys ("row" bigint, sku_key text COLLATE "C", row_hash bigint) ON COMMIT DROP'
     )
+    doubled = _doubled(staged)
     with connection.cursor() as cursor, cursor.copy("COPY incoming_keys FROM STDIN (FORMAT csv)") as writer:
         for path in staged:
-            frame = pl.from_arrow(pq.read_table(path, columns=_KEYS))
-            assert isinstance(frame, pl.DataFrame)
+            frame = _read(path, _KEYS)
+            if doubled.len():
+                frame = frame.filter(~pl.col("sku_key").hash().is_in(doubled.implode()))
             buffer = io.BytesIO()
-            frame.select(_KEYS).write_csv(buffer, include_header=False, null_value="")
+            frame.write_csv(buffer, include_header=False, null_value="", batch_size=_CSV_ROWS)
             writer.write(buffer.getbuffer())
     connection.execute("ANALYZE incoming_keys (sku_key)")
     with joining(connection, sql.Identifier("incoming_keys")):
         found = connection.execute(
             sql.SQL(
                 """
-                SELECT string_agg(k."row"::text, E'\\n' ORDER BY k."row")
-                FROM (SELECT min("row") AS "row", sku_key, min(row_hash) AS row_hash
-                      FROM incoming_keys GROUP BY sku_key HAVING count(*) = 1) k
+                SELECT string_agg(k."row"::text, E'\\n')
+                FROM incoming_keys k
                 JOIN pim.products p ON p.tenant_id = {tenant} AND p.sku_key = k.sku_key
                                    AND p.row_hash = k.row_hash AND p.source_id = {source}
                 """
@@ -69,7 +71,19 @@ def find_unchanged(
     connection.execute("DROP TABLE incoming_keys")
     if found is None or found[0] is None:
         return none
-    return np.fromstring(found[0], dtype=np.int64, sep="\n")
+    return np.sort(np.fromstring(found[0], dtype=np.int64, sep="\n"))
+
+
+def _doubled(staged: Sequence[Path]) -> pl.Series:
+    """Hashes of the keys that stand twice; of a key that stands once only where two keys share a hash."""
+    hashes = pl.concat([_read(path, ["sku_key"])["sku_key"].hash() for path in staged])
+    return hashes.filter(hashes.is_duplicated()).unique()
+
+
+def _read(path: Path, columns: list[str]) -> pl.DataFrame:
+    frame = pl.from_arrow(pq.read_table(path, columns=columns))
+    assert isinstance(frame, pl.DataFrame)
+    return frame.select(columns)
 
 
 def without(frame: pl.DataFrame, unchanged: Rows) -> pl.DataFrame:

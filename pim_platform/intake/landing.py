@@ -143,7 +143,7 @@ class StoredUpload:
             text("SELECT id FROM pim.uploads WHERE tenant_id = :tenant AND sha256 = :sha FOR KEY SHARE"), parameters
         ).one()
         if not self.workspace.objects.exists(self.key):
-            self.workspace.objects.put_file(self.key, self.path)
+            self.workspace.objects.put_file(self.key, self.path, given_up=True)
         return found
 
 
@@ -155,7 +155,7 @@ def store_upload(workspace: Workspace, tenant_id: UUID, content: BinaryIO) -> It
         digest = spool(content, path, limit=workspace.settings.max_upload_bytes)
         key = upload_key(tenant_id, digest.sha256)
         if not workspace.objects.exists(key):
-            workspace.objects.put_file(key, path)
+            workspace.objects.put_file(key, path, given_up=True)
         yield StoredUpload(workspace, path, digest, key)
 
 

@@ -14,6 +14,9 @@ from pim_platform.catalog.staged import RAW_PREFIX
 
 #: Rows after which a new file is begun, so that readers can work file by file.
 BATCH_FILE_ROWS = 500_000
+#: A column of a batch whose dictionary grows past this is written as it is: most columns are either short lists of
+#: words or all different, and the library's 1 MB is 50,000 vain look-ups for each of those.
+_DICTIONARY_BYTES = 64 * 1024
 
 
 class StagedWriter:
@@ -46,7 +49,13 @@ class StagedWriter:
             # lz4 costs a third of zstd here and the files live only as long as their job.
             # Of values the merge asks whether any is missing; raw cells nobody asks about.
             told = [name for name in table.column_names if not name.startswith(RAW_PREFIX)]
-            self._writer = pq.ParquetWriter(path, table.schema, compression="lz4", write_statistics=told)
+            self._writer = pq.ParquetWriter(
+                path,
+                table.schema,
+                compression="lz4",
+                write_statistics=told,
+                dictionary_pagesize_limit=_DICTIONARY_BYTES,
+            )
             self.paths.append(path)
             self._rows = 0
         self._writer.write_table(table)

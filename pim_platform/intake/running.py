@@ -152,7 +152,7 @@ def stage_job(workspace: Workspace, job: ImportJob, lease: Lease) -> Manifest:
             still = still_rejected(workspace, job, taken, result.rejects, given.row_column, scratch)
             rejects, reasons, sample, replaced = still.paths, still.reasons, still.sample, still.replaced
         for part in (*result.staged, *rejects, *result.merged_rows):
-            workspace.objects.put_file(folder + part.name, part)
+            workspace.objects.put_file(folder + part.name, part, given_up=True)
     manifest = Manifest(
         read=result.read,
         valid=result.valid,

@@ -67,6 +67,7 @@ def tuning(memory: int, shared_memory: int | None) -> dict[str, str]:
         "full_page_writes": "on",
         "synchronous_commit": "on",
         "wal_compression": "off",  # the wheel is built without lz4
+        "wal_buffers": "64MB",  # of 16 MB by default: an import writes that in a tenth of a second
         "min_wal_size": "512MB",
         "max_wal_size": "4GB",  # an import of 861k rows must not force a checkpoint half-way
         "checkpoint_timeout": "15min",

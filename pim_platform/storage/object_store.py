@@ -7,6 +7,7 @@ which users fill themselves.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
+from uuid import uuid4
 
 import obstore
 from obstore.store import LocalStore, S3Store
@@ -75,8 +77,13 @@ class ObjectStore:
         plain = (settings.object_store_endpoint or "").startswith("http://")
         return cls(S3Store(prefix=parts.path.strip("/") or None, client_options={"allow_http": plain}, **options), None)
 
-    def put_file(self, key: str, path: Path) -> None:
-        """Store the file's bytes under ``key``; whole or not at all."""
+    def put_file(self, key: str, path: Path, *, given_up: bool = False) -> None:
+        """Store the file's bytes under ``key``; whole or not at all.
+
+        ``given_up``: nobody writes to the file again, so a folder on its file system links it instead of copying.
+        """
+        if given_up and self._root is not None and _link(path, self._root / key):
+            return
         with path.open("rb") as file:
             obstore.put(self._store, key, file)
 
@@ -132,6 +139,21 @@ class ObjectStore:
                 raise NotFound(f"There is no object {key}.") from error
             copy.flush()
             yield Path(copy.name)
+
+
+def _link(path: Path, target: Path) -> bool:
+    """Make ``target`` another name of the file; False where that cannot be, as across file systems."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f"{target.name}#{uuid4().int}")  # names that obstore does not list
+    try:
+        os.link(path, beside)
+    except OSError:
+        return False
+    try:
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)  # of two names of one file a rename leaves both
+    return True
 
 
 def spool(source: BinaryIO, target: Path, *, limit: int) -> Digest:

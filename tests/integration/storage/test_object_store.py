@@ -40,6 +40,16 @@ def test_a_file_of_several_parts_comes_back_whole(store: ObjectStore, tmp_path: 
         assert hashlib.sha256(copy.read_bytes()).digest() == hashlib.sha256(content).digest()
 
 
+def test_a_file_that_is_given_up_stays_when_its_own_name_goes(store: ObjectStore, tmp_path: Path) -> None:
+    path = tmp_path / "part"
+    for content in (b"first", b"second"):
+        path.write_bytes(content)
+        store.put_file("a/b/part", path, given_up=True)
+        path.unlink()
+        assert store.read_bytes("a/b/part") == content
+    assert [found.key for found in store.list("a")] == ["a/b/part"]
+
+
 def test_putting_again_replaces(store: ObjectStore) -> None:
     store.put_bytes("k", b"a long first version")
     store.put_bytes("k", b"short")
