@@ -189,6 +189,9 @@ def report(found: dict[str, Any]) -> None:
     for name in ("first", "unchanged", "update", "undo", "delete"):
         if name in ours:
             print(f"{name:<10}{ours[name]['seconds']:>8.2f} s  {ours[name].get('stages', '')}")
+            for stage, spent in ours[name].get("processors", {}).items():
+                told = ", ".join(f"{who} {seconds:.2f}" for who, seconds in spent.items())
+                print(f"{'':<12}{stage:<22}processor seconds: {told}")
     three = detail["three_columns"]
     print(f"three columns: {three['seconds']:.2f} s {three['stages']}")
     print(f"seed promise: 500,000 rows in {ours['first']['seconds'] * 500_000 / found['rows']:.1f} s (asked: 600 s)")

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.importing.processors import Processors, between
+
 _BEGAN = time.perf_counter()
 
 WARM_UP = b"sku,name,price\n" + b"".join(b"W-%d,Warm,1.50\n" % n for n in range(500))
@@ -26,11 +28,13 @@ class Bench:
 
     def __init__(self) -> None:
         from pim_platform.intake.workspace import Workspace
+        from pim_platform.local.home import Home
         from pim_platform.settings import get_settings
         from pim_platform.tenancy.audit import Actor
         from pim_platform.tenancy.tenants import create_tenant
 
         self.workspace = Workspace(get_settings())
+        self.processors = Processors(Home(get_settings().home_path))
         self.actor = Actor("benchmark")
         self.tenant = create_tenant(
             self.workspace.app,
@@ -49,7 +53,7 @@ class Bench:
         from pim_platform.intake.proposing import propose_job
         from pim_platform.intake.running import attempt, finish_job, merge_job, publish_job, stage_job
 
-        watch = _Watch()
+        watch = _Watch(self.processors)
         with path.open("rb") as content:
             job_id, _ = land(
                 self.workspace,
@@ -74,18 +78,26 @@ class Bench:
             watch.lap("publish and compare")
             job = finish_job(self.workspace, job, lease)
             watch.lap("typed relations")
-        return job_id, {"seconds": watch.total, "stages": watch.laps, "ledger": job.ledger()}
+        figures = {"seconds": watch.total, "stages": watch.laps, "processors": watch.spent}
+        return job_id, {**figures, "ledger": job.ledger()}
 
 
 class _Watch:
-    def __init__(self) -> None:
+    """Seconds of each stage, on the wall and of the processors."""
+
+    def __init__(self, processors: Processors) -> None:
+        self._processors = processors
+        self._read = processors.spent()
         self.start = self.last = time.perf_counter()
         self.laps: dict[str, float] = {}
+        self.spent: dict[str, dict[str, float]] = {}
 
     def lap(self, name: str) -> None:
         now = time.perf_counter()
         self.laps[name] = round(now - self.last, 3)
-        self.last = now
+        read = self._processors.spent()
+        self.spent[name] = between(self._read, read)
+        self._read, self.last = read, time.perf_counter()
 
     @property
     def total(self) -> float:
@@ -124,10 +136,11 @@ def _reversals(bench: Bench, job_id: uuid.UUID) -> dict[str, Any]:
 
     where = (bench.workspace, bench.tenant.id)
     undo = timed(lambda: undo_job(*where, job_id, actor=bench.actor, origin="cli"))
-    start = time.perf_counter()
+    watch = _Watch(bench.processors)
     deleted = delete_selection(*where, Selection(everything=True), actor=bench.actor, origin="cli")
-    seconds = round(time.perf_counter() - start, 3)
-    return {"undo": {"seconds": undo}, "delete": {"seconds": seconds, "rows": deleted.deleted}}
+    watch.lap("delete")
+    figures = {"seconds": watch.total, "rows": deleted.deleted, "processors": watch.spent}
+    return {"undo": {"seconds": undo}, "delete": figures}
 
 
 if __name__ == "__main__":
