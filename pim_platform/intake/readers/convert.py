@@ -92,17 +92,20 @@ def convert(
     return Converted(folder, found, summary)
 
 
+def _command(folder: Path) -> list[str]:
+    return [sys.executable, "-P", "-m", __name__, str(folder)]
+
+
 def _watched(folder: Path, name: str, limits: Limits) -> int:
     """Run the child to its end, or kill it; returns its exit status."""
     import psutil
 
     root = str(Path(__file__).parents[3])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
-    command = [sys.executable, "-P", "-m", __name__, str(folder)]
     with (folder / _LOG_FILE).open("wb") as log:
         # Two pipes tell each side that the other is gone: the child's input ends with us, its output with it.
         child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment, cwd=folder
+            _command(folder), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment, cwd=folder
         )
     assert child.stdout is not None
     assert child.stdin is not None
