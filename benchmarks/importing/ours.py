@@ -55,7 +55,7 @@ class Bench:
 
         watch = _Watch(self.processors)
         with path.open("rb") as content:
-            job_id, _ = land(
+            job_id = land(
                 self.workspace,
                 self.tenant.id,
                 content,
@@ -63,7 +63,7 @@ class Bench:
                 source="benchmark",
                 origin="cli",
                 actor=self.actor,
-            )
+            ).job_id
         watch.lap("land")
         propose_job(self.workspace, self.tenant.id, job_id)
         confirm_job(self.workspace, self.tenant.id, job_id, actor=self.actor)

@@ -73,6 +73,7 @@ def _answer(session: Session, job: ImportJob) -> UploadOut:
             "source": session.get_one(Source, (job.tenant_id, job.source_id)).slug,
             "dry_run": job.dry_run,
             "row_count": job.row_count,
+            "row_count_exact": job.row_count_exact,
             "headers": job.headers,
             "sample_rows": (job.sample_rows or [])[:SAMPLE_ROWS],
             "suggested_schema": {

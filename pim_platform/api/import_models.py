@@ -90,6 +90,7 @@ class ImportOut(BaseModel):
     dry_run: bool
     attempt: int
     row_count: int | None
+    row_count_exact: bool = Field(description="False before the run where `row_count` is estimated from samples.")
     imported_count: int
     full_feed: bool = Field(description="The file lists all that its source has.")
     absent_rows: Literal["keep", "deactivate", "delete"] = Field(description="What became of the rest.")
@@ -143,6 +144,8 @@ class UploadOut(BaseModel):
     source: str
     dry_run: bool
     row_count: int | None
+    row_count_exact: bool = Field(description="False where `row_count` is estimated from samples.")
+    skipped: bool = Field(False, description="Nothing is imported: the job is the one that imported this content last.")
     headers: list[str]
     sample_rows: list[dict[str, Any]] = Field(description="The first five records.")
     suggested_schema: SuggestedSchema

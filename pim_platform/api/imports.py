@@ -28,7 +28,7 @@ from pim_platform.intake.cancelling import cancel_job
 from pim_platform.intake.confirming import confirm_by_policy, confirm_job
 from pim_platform.intake.dialect import Dialect
 from pim_platform.intake.jobs import get_job, job_json, list_jobs, parse_job_id
-from pim_platform.intake.landing import land
+from pim_platform.intake.landing import AbsentRows, land
 from pim_platform.intake.manifests import merged_attempts
 from pim_platform.intake.proposing import propose_job
 from pim_platform.intake.rejects import reject_format, reject_name
@@ -48,7 +48,12 @@ router = APIRouter(prefix="/api/pim/import", tags=["imports"], route_class=KeyRo
         400,
         413,
         422,
-        ok={200: {"model": UploadOut, "description": "The same upload again, unfinished or under the same key."}},
+        ok={
+            200: {
+                "model": UploadOut,
+                "description": "The same upload again: unfinished, under the same key, or skipped.",
+            }
+        },
     ),
     openapi_extra=needs("editor", upload=True),
 )
@@ -60,8 +65,21 @@ def upload(
     source: Annotated[Text, Form(description="Where it comes from: a supplier, a feed.")] = "api",
     dry_run: Annotated[bool, Form(description="Stop after comparing with the catalogue.")] = False,
     reject_policy: Annotated[
-        str, Form(pattern=REJECT_POLICY, description="`skip`, `stop_first` or `stop_above:N%`.")
-    ] = "skip",
+        str | None,
+        Form(
+            pattern=REJECT_POLICY,
+            description="`skip`, `stop_first` or `stop_above:N%`; left out: as the source says, else `skip`.",
+        ),
+    ] = None,
+    full_feed: Annotated[bool, Form(description="The file lists all that its source has.")] = False,
+    absent: Annotated[
+        AbsentRows | None,
+        Form(description="What becomes of products that a full feed holds no more; left out: as the source says."),
+    ] = None,
+    skip_unchanged: Annotated[
+        bool | None,
+        Form(description="Import nothing where the source's last import had this content; left out: as it says."),
+    ] = None,
     dialect: Annotated[
         Text | None,
         Form(
@@ -78,7 +96,7 @@ def upload(
 
     The job waits in `mapping` for a confirmation then, unless the tenant's or the source's policy gives it.
     """
-    job_id, new = land(
+    landed = land(
         workspace,
         caller.tenant_id,
         file.file,
@@ -89,14 +107,17 @@ def upload(
         idempotency_key=idempotency_key,
         dry_run=dry_run,
         reject_policy=reject_policy,
+        full_feed=full_feed,
+        absent_rows=absent,
+        skip_unchanged=skip_unchanged,
         dialect=parse_dialect(dialect),
     )
-    job = propose_job(workspace, caller.tenant_id, job_id)
+    job = propose_job(workspace, caller.tenant_id, landed.job_id)
     if job.state == "mapping":
-        confirm_by_policy(workspace, caller.tenant_id, job_id, actor=caller.actor)
-    if not new:
+        confirm_by_policy(workspace, caller.tenant_id, job.id, actor=caller.actor)
+    if not landed.new:
         response.status_code = 200
-    return upload_answer(workspace, caller, job)
+    return upload_answer(workspace, caller, job).model_copy(update={"skipped": landed.skipped})
 
 
 @router.get(

@@ -20,7 +20,7 @@ from pim_platform.catalog.undo import MAXIMUM_PAGE
 from pim_platform.intake.jobs import get_job, job_json, parse_job_id
 from pim_platform.intake.removing import delete_selection, release_job
 from pim_platform.intake.sources import find_source
-from pim_platform.intake.undoing import commits_of, preview_undo_job, undo_job
+from pim_platform.intake.undoing import commits_of, conflicts_of_undo, preview_undo_job, undo_job
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy.keys import Caller
@@ -99,6 +99,13 @@ class UndoPreviewOut(BaseModel):
 
     counts: UndoCountsOut
     products: list[UndoItemOut]
+    next_cursor: str | None
+
+
+class UndoConflictsOut(BaseModel):
+    """Products of which an undo left something as it was, in the order of their SKUs."""
+
+    products: list[UndoItemOut] = Field(description="`restore`: other fields of it were restored; `keep`: nothing was.")
     next_cursor: str | None
 
 
@@ -214,6 +221,22 @@ def undo_preview(
         "next_cursor": found.next_cursor,
     }
     return exact_answer(UndoPreviewOut, shown)
+
+
+@imports.get(
+    "/{job_id}/conflicts/",
+    summary="What an undo left as it was",
+    response_model=UndoConflictsOut,
+    responses=documented(404, 409, 422),
+    openapi_extra=needs("viewer"),
+)
+def conflicts(
+    workspace: WorkspaceDep, caller: CallerDep, job_id: str, cursor: CursorQuery = None, limit: LimitQuery = 50
+) -> Response:
+    """The conflicts of an undo that is done, as it met them; `job_id` is the undo's own job."""
+    found = conflicts_of_undo(workspace, caller.tenant_id, parse_job_id(job_id), cursor=cursor, limit=limit)
+    shown = {"products": [item.as_json() for item in found.items], "next_cursor": found.next_cursor}
+    return exact_answer(UndoConflictsOut, shown)
 
 
 @imports.post(

@@ -141,6 +141,14 @@ class Undone:
     commit_seq: int | None
 
 
+@dataclass(frozen=True)
+class ConflictPage:
+    """A page of products that an undo met a conflict at, and the cursor of the next one, None at the end."""
+
+    items: list[UndoItem]
+    next_cursor: str | None
+
+
 def preview_undo(
     session: Session,
     commits: Sequence[int],
@@ -197,8 +205,31 @@ def undo_commits(
             if counts.recreated:
                 columns, record = restored_columns("r")
                 connection.execute(_RECREATE.format(columns=columns, record=record, **names))
+    if counts.conflicts and author.job_id is not None:
+        with joining(connection, sql.Identifier("undo_plan")):
+            connection.execute(_KEEP_CONFLICTS, {"tenant": tenant_id, "job": author.job_id})
     _drop(connection)
     return Undone(counts, seq)
+
+
+def kept_conflicts(session: Session, job_id: UUID, *, cursor: str | None = None, limit: int = 50) -> ConflictPage:
+    """Products of which the undo ``job_id`` of the session's tenant left something as it was, in key order.
+
+    They are what the undo itself met, whatever changed after it. Who stood in the way is told as long as the change
+    log is kept. Raises InvalidRequest for a bad cursor or limit.
+    """
+    if not 1 <= limit <= MAXIMUM_PAGE:
+        raise InvalidRequest(f"A page cannot hold {limit} products.", fix=f"Ask for 1 to {MAXIMUM_PAGE}.")
+    tenant_id: UUID = session.info["tenant_id"]
+    connection = driver_connection(session)
+    after, after_id = _after(cursor)
+    given = {"tenant": tenant_id, "job": job_id, "after": after, "after_id": after_id, "limit": limit + 1}
+    rows = connection.execute(_CONFLICTS, given).fetchall()
+    page = rows[:limit]
+    seqs = {int(seq) for row in page for seq in (row[7], *(row[6] or {}).values()) if seq is not None}
+    later = _later(connection, tenant_id, seqs)
+    more = encode_cursor(f"{page[-1][0]} {page[-1][1]}") if len(rows) > limit else None
+    return ConflictPage([_item(row, later) for row in page], more)
 
 
 # Later entries by product and key; '' stands for the product as a whole, which no field is called.
@@ -344,6 +375,24 @@ WHERE (u.sku_key, u.product_id) > (%(after)s, %(after_id)s)
   AND CASE coalesce(%(only)s, '') WHEN '' THEN true WHEN 'conflict' THEN u.outcome = 'keep' OR u.conflicts IS NOT NULL
            ELSE u.outcome = %(only)s END
 ORDER BY u.sku_key, u.product_id LIMIT %(limit)s
+"""
+
+
+_KEEP_CONFLICTS = """
+INSERT INTO pim.undo_conflicts (tenant_id, job_id, sku_key, product_id, sku, name, outcome, reason, fields, later_seq,
+                                other_product_id)
+SELECT %(tenant)s, %(job)s, u.sku_key, u.product_id, coalesce(p.sku, u.old ->> 'sku', u.sku_key),
+       coalesce(p.name, u.old ->> 'name', ''), u.outcome, u.reason, coalesce(u.conflicts, '{}'), u.later_seq, u.other_id
+FROM undo_plan u LEFT JOIN pim.products p ON p.tenant_id = %(tenant)s AND p.id = u.product_id
+WHERE u.outcome = 'keep' OR u.conflicts IS NOT NULL
+"""
+
+# The columns of _PAGE. What was restored is in the product's history.
+_CONFLICTS = """
+SELECT sku_key, product_id, sku, outcome, reason, NULL, fields, later_seq, other_product_id, name
+FROM pim.undo_conflicts
+WHERE tenant_id = %(tenant)s AND job_id = %(job)s AND (sku_key, product_id) > (%(after)s, %(after_id)s)
+ORDER BY sku_key, product_id LIMIT %(limit)s
 """
 
 

@@ -33,10 +33,12 @@ _NOT_INPUT = {"internal", "engines_disagree", "ledger_unbalanced", "too_many_att
 class _Feed(TypedDict):
     """What the caller says of the file: how it is written, what bad rows do, and those it lacks."""
 
-    reject_policy: str
+    reject_policy: str | None
     full_feed: bool
     absent_rows: AbsentRows | None
     dialect: dict[str, Any]
+    skip_unchanged: bool | None
+    idempotency_key: str | None
 
 
 @click.command("import")
@@ -49,9 +51,7 @@ class _Feed(TypedDict):
 @click.option(
     "--rejects",
     "reject_policy",
-    default="skip",
-    show_default=True,
-    help="What bad rows do: skip, stop_first, or stop_above:N% .",
+    help="What bad rows do: skip, stop_first, or stop_above:N% ; else as the source says, or skip.",
 )
 @click.option("--full-feed", is_flag=True, help="The file lists all that its source has.")
 @click.option(
@@ -59,6 +59,12 @@ class _Feed(TypedDict):
     type=click.Choice(["keep", "deactivate", "delete"]),
     help="What becomes of products that a full feed holds no more; else as the source says.",
 )
+@click.option(
+    "--skip-unchanged/--import-unchanged",
+    default=None,
+    help="Whether the content of the source's last accepted import is left alone; else as the source says.",
+)
+@click.option("--idempotency-key", help="The same key means the same job for ever.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @dialect_options
 def import_command(
@@ -68,9 +74,11 @@ def import_command(
     yes: bool,
     dry_run: bool,
     inline: bool,
-    reject_policy: str,
+    reject_policy: str | None,
     full_feed: bool,
     absent: AbsentRows | None,
+    skip_unchanged: bool | None,
+    idempotency_key: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -88,12 +96,14 @@ def import_command(
             "full_feed": full_feed,
             "absent_rows": absent,
             "dialect": taken_changes(options),
+            "skip_unchanged": skip_unchanged,
+            "idempotency_key": idempotency_key,
         }
-        job = _confirmed(workspace, found, file, source, feed, yes=yes, dry_run=dry_run, as_json=as_json)
+        job, skipped = _confirmed(workspace, found, file, source, feed, yes=yes, dry_run=dry_run, as_json=as_json)
         if job.state not in ("mapping", "done", "failed", "cancelled", "staged", "held"):
             job = run_to_rest(settings, workspace, found, job, inline=inline, quiet=as_json)
         rejects = rejects_file(settings, workspace, job)
-    report(job, rejects, as_json=as_json)
+    report(job, rejects, as_json=as_json, skipped=skipped)
     sys.exit(exit_code(job))
 
 
@@ -135,8 +145,11 @@ def _confirmed(
     yes: bool,
     dry_run: bool,
     as_json: bool,
-) -> ImportJob:
-    """Land, propose and confirm; a job that waits for a person comes back in ``mapping``."""
+) -> tuple[ImportJob, bool]:
+    """Land, propose and confirm; a job that waits for a person comes back in ``mapping``.
+
+    The second value says that nothing is imported, because the source skips what it has already.
+    """
     from pim_platform.cli.actor import cli_actor
     from pim_platform.intake.confirming import confirm_job
     from pim_platform.intake.landing import land
@@ -144,7 +157,7 @@ def _confirmed(
 
     actor = cli_actor()
     with file.open("rb") as content:
-        job_id, _ = land(
+        landed = land(
             workspace,
             tenant.id,
             content,
@@ -155,14 +168,14 @@ def _confirmed(
             dry_run=dry_run,
             **feed,
         )
-    job = propose_job(workspace, tenant.id, job_id)
+    job = propose_job(workspace, tenant.id, landed.job_id)
     if job.state != "mapping":  # the same file is on its way already: watch that one
-        return job
+        return job, landed.skipped
     if not as_json:
         _show_mapping(job)
     if not yes and (as_json or not sys.stdin.isatty() or not click.confirm("Import it like this?")):
-        return job
-    return confirm_job(workspace, tenant.id, job_id, actor=actor, evidence="unseen" if yes else "person")
+        return job, False
+    return confirm_job(workspace, tenant.id, job.id, actor=actor, evidence="unseen" if yes else "person"), False
 
 
 def _show_mapping(job: ImportJob) -> None:
@@ -171,7 +184,9 @@ def _show_mapping(job: ImportJob) -> None:
 
     from pim_platform.intake.proposing import suggested_mapping
 
-    table = Table(title=f"{job.filename}: {job.row_count:,} rows" if job.row_count is not None else job.filename)
+    about = "" if job.row_count_exact else "about "
+    rows = f": {about}{job.row_count:,} rows" if job.row_count is not None else ""
+    table = Table(title=job.filename + rows)
     for name in ("column", "becomes", "type", "sure", "why"):
         table.add_column(name, overflow="fold")
     for column in suggested_mapping(job).columns:
@@ -304,21 +319,25 @@ def rejects_file(settings: Settings, workspace: Workspace, job: ImportJob) -> Pa
     return path if write_rejects(workspace, job, path) else None
 
 
-def report(job: ImportJob, rejects: Path | None, *, as_json: bool) -> None:
-    """Print what became of the job: its ledger, or why it waits or failed."""
+def report(job: ImportJob, rejects: Path | None, *, as_json: bool, skipped: bool = False) -> None:
+    """Print what became of the job: its ledger, or why it waits or failed; ``skipped``: of the import before."""
     ledger = job.ledger()
     if as_json:
         empty = dict.fromkeys(("read", "created", "updated", "unchanged", "rejected", "superseded", "merged"), 0)
-        answer = {
+        answer: dict[str, Any] = {
             "job_id": str(job.id),
             "state": job.state,
             "ledger": ledger or empty,
             "rejects_file": str(rejects) if rejects else None,
         }
+        if skipped:
+            answer["skipped"] = True
         if job.reason:
             answer |= {"reason_code": job.reason_code, "reason": job.reason}
         click.echo(json.dumps(answer))
         return
+    if skipped:
+        click.echo("skipped: the source's last accepted import had this content; this is its ledger")
     if job.state == "mapping":
         click.echo(f"job {job.id} waits for a person to confirm its mapping: add --yes, or confirm it over the API.")
     elif job.reason:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,16 @@ import click
 from pim_platform.settings import get_settings
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from pim_platform.catalog.deleting import Selection
-    from pim_platform.catalog.undo import UndoPreview
+    from pim_platform.catalog.undo import ConflictPage, UndoItem, UndoPreview
     from pim_platform.intake.workspace import Workspace
     from pim_platform.tenancy.tenants import TenantInfo
 
 #: Products of an undo that are printed; the API has all of them in pages.
 _SHOWN = 20
+_PAGE = 1000
 
 
 @contextmanager
@@ -38,44 +41,70 @@ def _tenant(slug: str) -> Iterator[tuple[Workspace, TenantInfo]]:
 @click.argument("job")
 @click.option("--tenant", "slug", required=True, help="Slug of the tenant.")
 @click.option("--preview", is_flag=True, help="Say what it would do and write nothing.")
+@click.option("--conflicts", is_flag=True, help="JOB is an undo that is done: list all that it left as it was.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def undo_command(job: str, slug: str, preview: bool, as_json: bool) -> None:
+def undo_command(job: str, slug: str, preview: bool, conflicts: bool, as_json: bool) -> None:
     """Take back what the import JOB did, except where somebody changed it later.
 
     JOB may be an undo or a bulk delete too. Exit 2: it cannot be undone.
     """
     from pim_platform.cli.actor import cli_actor
     from pim_platform.intake.jobs import parse_job_id
-    from pim_platform.intake.undoing import preview_undo_job, undo_job
+    from pim_platform.intake.undoing import conflicts_of_undo, preview_undo_job, undo_job
     from pim_platform.storage import exact_json
 
     with _tenant(slug) as (workspace, tenant):
         job_id = parse_job_id(job)
-        shown = preview_undo_job(workspace, tenant.id, job_id, only="conflict", limit=_SHOWN)
+        if conflicts:
+            _list_conflicts(workspace, tenant, job_id, as_json=as_json)
+            return
+        shown: UndoPreview | ConflictPage
         if preview:
+            shown = preview_undo_job(workspace, tenant.id, job_id, only="conflict", limit=_SHOWN)
             answer: dict[str, Any] = {"preview": True, "counts": shown.counts.as_json()}
         else:
             done = undo_job(workspace, tenant.id, job_id, actor=cli_actor(), origin="cli")
             answer = {"job_id": str(done.job.id), "counts": done.counts.as_json(), "published": done.published}
+            shown = conflicts_of_undo(workspace, tenant.id, done.job.id, limit=_SHOWN)
     if as_json:
         click.echo(exact_json.dumps(answer | {"kept": [item.as_json() for item in shown.items]}))
         return
     click.echo("would do" if preview else f"job {answer['job_id']}: done")
     for name, count in answer["counts"].items():
         click.echo(f"  {name:<11}{count:>12,}")
-    _show_kept(shown)
+    _show_kept(shown.items)
+    if shown.next_cursor is not None:
+        more = answer["counts"]["conflicts"] - len(shown.items)
+        click.echo(f"  ... and {more:,} more; `pim undo --conflicts` and the API show all of them")
     if not answer.get("published", True):
         click.echo("ClickHouse did not answer; it is published as soon as it does.", err=True)
 
 
-def _show_kept(shown: UndoPreview) -> None:
-    for item in shown.items:
+def _list_conflicts(workspace: Workspace, tenant: TenantInfo, job_id: UUID, *, as_json: bool) -> None:
+    """Print every conflict of an undo, page by page."""
+    from pim_platform.intake.undoing import conflicts_of_undo
+    from pim_platform.storage import exact_json
+
+    cursor, found = None, []
+    while True:
+        page = conflicts_of_undo(workspace, tenant.id, job_id, cursor=cursor, limit=_PAGE)
+        if as_json:
+            found += [item.as_json() for item in page.items]
+        else:
+            _show_kept(page.items)
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    if as_json:
+        click.echo(exact_json.dumps({"job_id": str(job_id), "kept": found}))
+
+
+def _show_kept(items: Sequence[UndoItem]) -> None:
+    for item in items:
         fields = ", ".join(conflict.field for conflict in item.conflicts) or "whole"
         later = next((conflict.later for conflict in item.conflicts if conflict.later), item.later)
         who = f", {later.actor} at {later.at:%Y-%m-%d %H:%M}" if later else ""
         click.echo(f"  kept: {item.sku} ({fields}): {item.reason or 'changed_since'}{who}")
-    if shown.next_cursor is not None:
-        click.echo(f"  ... and {shown.counts.conflicts - len(shown.items):,} more; the API shows all of them")
 
 
 @click.command("delete")
@@ -164,7 +193,20 @@ def source() -> None:
     type=click.Choice(["keep", "deactivate", "delete"]),
     help="What becomes of products that a full feed holds no more.",
 )
-def set_command(name: str, slug: str, full_feed: bool | None, absent: str | None) -> None:
+@click.option("--rejects", "reject_policy", help="What bad rows do: skip, stop_first, or stop_above:N% .")
+@click.option(
+    "--skip-unchanged/--import-unchanged",
+    default=None,
+    help="Whether a file with the content of the last accepted import is left alone.",
+)
+def set_command(
+    name: str,
+    slug: str,
+    full_feed: bool | None,
+    absent: str | None,
+    reject_policy: str | None,
+    skip_unchanged: bool | None,
+) -> None:
     """Change the source NAME; what is left out stays as it is."""
     from pim_platform.cli.actor import cli_actor
     from pim_platform.intake.sources import set_source
@@ -172,8 +214,24 @@ def set_command(name: str, slug: str, full_feed: bool | None, absent: str | None
     from pim_platform.tenancy.audit import record
 
     with _tenant(slug) as (workspace, tenant), tenant_session(workspace.app, tenant.id) as session:
-        found = set_source(session, name, full_feed=full_feed, absent_rows=absent)
-        details = {"full_feed": found.full_feed, "absent_rows": found.absent_rows}
+        found = set_source(
+            session,
+            name,
+            full_feed=full_feed,
+            absent_rows=absent,
+            reject_policy=reject_policy,
+            skip_unchanged=skip_unchanged,
+        )
+        details = {
+            "full_feed": found.full_feed,
+            "absent_rows": found.absent_rows,
+            "reject_policy": found.reject_policy,
+            "skip_unchanged": found.skip_unchanged,
+        }
         record(session, cli_actor(), "source.set", "source", str(found.id), **details)
     feeds = "full feeds" if found.full_feed else "partial files"
-    click.echo(f"source {found.slug}: {feeds}, absent rows: {found.absent_rows}")
+    same = "skipped" if found.skip_unchanged else "imported again"
+    click.echo(
+        f"source {found.slug}: {feeds}, absent rows: {found.absent_rows}, bad rows: {found.reject_policy or 'skip'}, "
+        f"content imported last: {same}"
+    )

@@ -79,7 +79,7 @@ def take(workspace: Workspace, dropped: Dropped) -> Taken:
     once = hashlib.sha256(f"{dropped.key}\n{dropped.stamp}".encode()).hexdigest()
     try:
         with workspace.objects.local_copy(dropped.key) as path, path.open("rb") as content:
-            job_id, _ = land(
+            landed = land(
                 workspace,
                 tenant.id,
                 content,
@@ -92,11 +92,14 @@ def take(workspace: Workspace, dropped: Dropped) -> Taken:
     except BadInput as error:
         return Taken(dropped, tenant.id, None, confirmed=False, problem=f"{dropped.key}: {error}")
     confirmed, problem = False, None
-    try:
-        propose_job(workspace, tenant.id, job_id)
-        confirmed = confirm_by_policy(workspace, tenant.id, job_id)
-    except BadInput as error:
-        problem = f"{dropped.key}: {error}"
+    if landed.skipped:
+        problem = f"{dropped.key}: skipped, import {landed.job_id} has this content already"
+    else:
+        try:
+            propose_job(workspace, tenant.id, landed.job_id)
+            confirmed = confirm_by_policy(workspace, tenant.id, landed.job_id)
+        except BadInput as error:
+            problem = f"{dropped.key}: {error}"
     # Removed last: what a crash interrupts is found again, under the same key, as the same job.
     workspace.objects.delete(dropped.key)
-    return Taken(dropped, tenant.id, job_id, confirmed=confirmed, problem=problem)
+    return Taken(dropped, tenant.id, landed.job_id, confirmed=confirmed, problem=problem)

@@ -73,6 +73,7 @@ def job_json(session: Session, job: ImportJob) -> dict[str, Any]:
         "dry_run": job.dry_run,
         "attempt": job.attempt,
         "row_count": job.row_count,
+        "row_count_exact": job.row_count_exact,
         "imported_count": job.imported_count,
         "full_feed": job.full_feed,
         "absent_rows": job.absent_rows or source.absent_rows,

@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 
 from pim_platform.errors import InvalidRequest
 from pim_platform.intake.dialect import parse_changes
-from pim_platform.intake.models import ImportJob
+from pim_platform.intake.models import ImportJob, Source
+from pim_platform.intake.reject_policies import reject_limit
 from pim_platform.intake.sources import ensure_source
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.object_store import Digest, spool
@@ -31,6 +32,18 @@ AbsentRows = Literal["keep", "deactivate", "delete"]
 UNFINISHED = ("pending", "mapping", "confirmed", "staging", "staged", "held", "importing")
 
 _NAME_LENGTH = 255
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What became of a file: its job, and whether that is new.
+
+    ``skipped``: the source skips what it has imported already; the job is the import that has this content.
+    """
+
+    job_id: UUID
+    new: bool
+    skipped: bool = False
 
 
 def upload_key(tenant_id: UUID, sha256: str) -> str:
@@ -49,20 +62,26 @@ def land(
     actor: Actor,
     idempotency_key: str | None = None,
     dry_run: bool = False,
-    reject_policy: str = "skip",
+    reject_policy: str | None = None,
     full_feed: bool = False,
     absent_rows: AbsentRows | None = None,
+    skip_unchanged: bool | None = None,
     same_while_unfinished: bool = True,
     dialect: Mapping[str, Any] | None = None,
-) -> tuple[UUID, bool]:
-    """Store a file and make its job; returns (job id, whether the job is new).
+) -> Landed:
+    """Store a file and make its job.
 
     The same bytes from the same source give the same job while that is unfinished, and under the same
-    ``idempotency_key`` for ever; else a new one. A ``full_feed`` (or one of a source that sends only such) lists all
-    that its source has; ``absent_rows`` says what becomes of the rest, None: as the source says.
+    ``idempotency_key`` for ever; else a new one. With ``skip_unchanged`` the content of the source's last accepted
+    import makes none: a refresh that brings nothing new is skipped (design D5). A ``full_feed`` (or one of a source
+    that sends only such) lists all that its source has; ``absent_rows`` says what becomes of the rest.
+    ``skip_unchanged``, ``absent_rows`` and ``reject_policy`` (else ``skip``) are the source's where they are None.
     ``dialect``: fields of the file's dialect that are known; a job that still waits for its mapping is proposed
-    anew with them. Raises InvalidRequest (too large, a key used for another file, ``invalid_dialect``).
+    anew with them. Raises InvalidRequest (too large, a key used for another file, an unknown policy,
+    ``invalid_dialect``).
     """
+    if reject_policy is not None:
+        reject_limit(reject_policy)
     given = parse_changes(dialect) if dialect else None
     name = PurePosixPath(filename.replace("\\", "/")).name[:_NAME_LENGTH] or "upload"
     try:
@@ -79,7 +98,12 @@ def land(
             if known is not None:
                 if given and idempotency_key is None and known.state in ("pending", "mapping"):
                     known.state, known.dialect = "pending", given
-                return known.id, False
+                return Landed(known.id, new=False)
+            skips = sender.skip_unchanged if skip_unchanged is None else skip_unchanged
+            last = _accepted(session, sender, upload_id, full_feed) if skips and not dry_run and not given else None
+            if last is not None:
+                record(session, actor, "import.skipped", "import", str(last.id), filename=name)
+                return Landed(last.id, new=False, skipped=True)
             job = ImportJob(
                 tenant_id=tenant_id,
                 source_id=source_id,
@@ -90,7 +114,7 @@ def land(
                 actor=actor.name,
                 idempotency_key=idempotency_key,
                 dry_run=dry_run,
-                reject_policy=reject_policy,
+                reject_policy=reject_policy or sender.reject_policy or "skip",
                 full_feed=full_feed,
                 absent_rows=absent_rows,
                 dialect=given,
@@ -99,7 +123,7 @@ def land(
             session.flush()
             details = {"filename": name, "size_bytes": stored.digest.size}
             record(session, actor, "import.landed", "import", str(job.id), **details)
-            return job.id, True
+            return Landed(job.id, new=True)
     except IntegrityError:
         if idempotency_key is None:
             raise
@@ -108,7 +132,7 @@ def land(
             found = _by_key(session, idempotency_key)
             if found is None:
                 raise
-            return found.id, False
+            return Landed(found.id, new=False)
 
 
 @dataclass(frozen=True)
@@ -165,6 +189,18 @@ def _by_key(session: Session, idempotency_key: str) -> ImportJob | None:
             ImportJob.tenant_id == session.info["tenant_id"], ImportJob.idempotency_key == idempotency_key
         )
     )
+
+
+def _accepted(session: Session, source: Source, upload_id: UUID, full_feed: bool) -> ImportJob | None:
+    """The source's last accepted import, where it imported these bytes as the same kind of feed and is in force.
+
+    An undone import is not: its source has another last one then, or none.
+    """
+    if source.last_accepted_job_id is None:
+        return None
+    last = session.get(ImportJob, (source.tenant_id, source.last_accepted_job_id))
+    same = last is not None and (last.upload_id, last.full_feed, last.state) == (upload_id, full_feed, "done")
+    return last if same else None
 
 
 def _known(

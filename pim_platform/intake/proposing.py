@@ -102,7 +102,7 @@ def _write(session: Session, job: ImportJob, proposal: Proposal) -> None:
     job.headers = list(proposal.headers)
     job.header_fingerprint = proposal.fingerprint
     job.sample_rows = list(proposal.sample_rows)
-    job.row_count = proposal.rows
+    job.row_count, job.row_count_exact = proposal.rows, proposal.rows_exact
     job.notices = list(proposal.notices)
     job.profile_digests = [profile_digest(profile) for profile in proposal.profiles]
     saved = _saved_mapping(session, job)

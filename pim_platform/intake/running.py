@@ -322,7 +322,7 @@ def _write_ledger(
     for name, count in own.items():
         gone = manifest.replaced if name in ("read", "rejected") else 0
         setattr(row, f"rows_{name}", before.get(name, 0) - gone + count)
-    row.row_count, row.reject_reasons = row.rows_read, manifest.reasons
+    row.row_count, row.row_count_exact, row.reject_reasons = row.rows_read, True, manifest.reasons
     row.repairs = _summed(row.repairs, manifest.repairs) if job.task == "rework" else manifest.repairs
     row.staged_attempt = job.attempt
     row.reason_code, row.reason = None, None

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from pim_platform.errors import InvalidRequest, NotFound
 from pim_platform.intake.models import Source
+from pim_platform.intake.reject_policies import reject_limit
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 
@@ -47,12 +48,23 @@ def find_source(session: Session, slug: str) -> Source:
     return found
 
 
-def set_source(session: Session, slug: str, *, full_feed: bool | None = None, absent_rows: str | None = None) -> Source:
+def set_source(
+    session: Session,
+    slug: str,
+    *,
+    full_feed: bool | None = None,
+    absent_rows: str | None = None,
+    reject_policy: str | None = None,
+    skip_unchanged: bool | None = None,
+) -> Source:
     """Change how a source of the session's tenant is imported, what is None stays; made where it is new.
 
     ``full_feed``: every file lists all that the source has; ``absent_rows``: what becomes of the rest (keep,
-    deactivate or delete). Raises InvalidRequest.
+    deactivate or delete); ``reject_policy``: what bad rows do where an import does not say; ``skip_unchanged``: a file
+    with the content of the last accepted import is not imported again (design D5). Raises InvalidRequest.
     """
+    if reject_policy is not None:
+        reject_limit(reject_policy)
     if absent_rows is not None and absent_rows not in ("keep", "deactivate", "delete"):
         raise InvalidRequest(
             f"Absent rows cannot be treated by {absent_rows!r}.", fix="Use keep, deactivate or delete."
@@ -62,5 +74,9 @@ def set_source(session: Session, slug: str, *, full_feed: bool | None = None, ab
         found.full_feed = full_feed
     if absent_rows is not None:
         found.absent_rows = absent_rows
+    if reject_policy is not None:
+        found.reject_policy = reject_policy
+    if skip_unchanged is not None:
+        found.skip_unchanged = skip_unchanged
     session.flush()
     return found

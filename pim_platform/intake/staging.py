@@ -6,7 +6,6 @@ upsert; both use the same plan and the same validation. Memory does not grow wit
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as AbstractMapping
@@ -20,7 +19,7 @@ import polars as pl
 from pim_platform.catalog.identity import sku_key_expr
 from pim_platform.catalog.schema import ProductSchema
 from pim_platform.catalog.staged import RAW_PREFIX, REJECT_COLUMNS
-from pim_platform.errors import BadInput, InvalidRequest
+from pim_platform.errors import BadInput
 from pim_platform.intake.dialect import Dialect
 from pim_platform.intake.folding import Folding, Part, open_folding
 from pim_platform.intake.mapping.models import Mapping, validate
@@ -28,6 +27,7 @@ from pim_platform.intake.parquet import BATCH_FILE_ROWS, StagedWriter
 from pim_platform.intake.plan import compile_plan
 from pim_platform.intake.readers.opening import Batch, OpenFile
 from pim_platform.intake.records import frame_of_records
+from pim_platform.intake.reject_policies import reject_limit
 from pim_platform.intake.rejects import write_rejects_csv
 from pim_platform.intake.validation import Validator
 
@@ -93,7 +93,7 @@ def stage(
     Raises :class:`InvalidMapping`, :class:`UnreadableFile`, :class:`InvalidRequest` (unknown policy),
     or :class:`BadInput` with code ``row_rejected`` or ``too_many_rejects`` where the policy stops.
     """
-    limit = _policy(reject_policy)
+    limit = reject_limit(reject_policy)
     name = filename or path.name
     out_dir.mkdir(parents=True, exist_ok=True)
     read = valid = rejected = merged = bytes_read = 0
@@ -183,21 +183,6 @@ def stage_records(
     wrong = given.bad.select(judged.rejects.columns)
     rejects = pl.concat([wrong, judged.rejects.join(wrong.select("row"), on="row", how="anti")]).sort("row")
     return valid.join(wrong.select("row"), on="row", how="anti", maintain_order="left"), rejects
-
-
-def _policy(policy: str) -> float | None:
-    """The share of rejects allowed: None for any, 0 for none."""
-    if policy == "skip":
-        return None
-    if policy == "stop_first":
-        return 0.0
-    match = re.fullmatch(r"stop_above:\s*(\d+(?:\.\d+)?)\s*%", policy)
-    if match and float(match[1]) <= 100:
-        return float(match[1]) / 100
-    raise InvalidRequest(
-        f"The reject policy {policy!r} is unknown.", fix="Use skip, stop_first or stop_above:N% with N from 0 to 100.",
-        value=policy, expected="skip, stop_first or stop_above:N%",
-    )  # fmt: skip
 
 
 def _stopped(name: str, sample: list[dict[str, Any]], code: str, why: str) -> BadInput:

@@ -16,7 +16,15 @@ from sqlalchemy.orm import Session
 
 from pim_platform.catalog.deleting import Author
 from pim_platform.catalog.lock import lock_catalogue
-from pim_platform.catalog.undo import Outcome, UndoCounts, UndoPreview, preview_undo, undo_commits
+from pim_platform.catalog.undo import (
+    ConflictPage,
+    Outcome,
+    UndoCounts,
+    UndoPreview,
+    kept_conflicts,
+    preview_undo,
+    undo_commits,
+)
 from pim_platform.errors import Conflict
 from pim_platform.intake.jobs import get_job
 from pim_platform.intake.landing import Origin
@@ -105,6 +113,26 @@ def preview_undo_job(
         target = get_job(session, job_id)
         _require_undoable(session, target, workspace.settings.change_retention_days)
         return preview_undo(session, commits_of(session, target), only=only, cursor=cursor, limit=limit)
+
+
+def conflicts_of_undo(
+    workspace: Workspace, tenant_id: UUID, job_id: UUID, *, cursor: str | None = None, limit: int = 50
+) -> ConflictPage:
+    """What an undo that is done left as it was, because somebody had changed it later.
+
+    ``job_id`` is the undo's own job. Raises NotFound, Conflict where the job is no undo, InvalidRequest for a bad
+    cursor or limit.
+    """
+    with tenant_session(workspace.app, tenant_id) as session:
+        job = get_job(session, job_id)
+        if job.kind != "undo":
+            raise Conflict(
+                f"Import {job.id} is no undo.",
+                fix=f"Ask for the undo: {job.undone_by_job_id}." if job.undone_by_job_id else "Undo the import first.",
+                code="not_an_undo",
+                value=str(job.undone_by_job_id) if job.undone_by_job_id else None,
+            )
+        return kept_conflicts(session, job.id, cursor=cursor, limit=limit)
 
 
 def commits_of(session: Session, job: ImportJob) -> list[int]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import threading
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, get_args
@@ -26,6 +28,10 @@ _POWER = {"viewer": 0, "reviewer": 1, "editor": 2, "admin": 3}
 _PREFIX = "pim_"
 _KEY_BYTES = 32  # 256 random bits (design D22): no salt or slow hash is needed
 _SHOWN = 12
+
+_NOTE_SECONDS = 60.0
+_noted: dict[UUID, float] = {}
+_guard = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,23 @@ def _add(session: Session, tenant_id: UUID, key: str, role: Role, name: str, exp
     )
 
 
+def _note_use(engine: Engine, tenant_id: UUID, key_id: UUID) -> None:
+    """Note that a key is in use, at most once a minute: a write per request would be a queue per key."""
+    now = time.monotonic()
+    with _guard:
+        if now - _noted.get(key_id, -_NOTE_SECONDS) < _NOTE_SECONDS:
+            return
+        _noted[key_id] = now
+    with tenant_session(engine, tenant_id) as session:
+        session.execute(
+            text(
+                "UPDATE pim.api_keys SET last_used_at = clock_timestamp() WHERE tenant_id = :tenant AND id = :key "
+                "AND (last_used_at IS NULL OR last_used_at < clock_timestamp() - make_interval(secs => :seconds))"
+            ),
+            {"tenant": tenant_id, "key": key_id, "seconds": _NOTE_SECONDS},
+        )
+
+
 def authenticate(engine: Engine, key: str, actor: Actor | None = None) -> Caller:
     """Whose key this is. Raises Unauthorized for one that is unknown, expired or revoked, without saying which."""
     with anonymous_session(engine) as session:
@@ -87,6 +110,7 @@ def authenticate(engine: Engine, key: str, actor: Actor | None = None) -> Caller
         or (row["expires_at"] is not None and row["expires_at"] <= now)
     ):
         raise Unauthorized("The API key is not valid.", fix="Send a valid key as `Authorization: Bearer pim_...`.")
+    _note_use(engine, row["tenant_id"], row["key_id"])
     actor = actor or Actor("")
     name = f"key:{row['key_id']}"
     return Caller(row["tenant_id"], row["role"], Actor(name, actor.ip, actor.user_agent, actor.trace_id))

@@ -25,8 +25,7 @@ def land_bytes(
 ) -> UUID:
     """Land a file and return its job's id."""
     given = {"source": "test", "origin": "cli", "actor": ACTOR} | options
-    job_id, _ = land(workspace, tenant_id, io.BytesIO(content), filename=filename, **given)
-    return job_id
+    return land(workspace, tenant_id, io.BytesIO(content), filename=filename, **given).job_id
 
 
 def confirmed_job(

@@ -8,11 +8,13 @@ from uuid import uuid4
 import pytest
 from fastapi import APIRouter
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 
 from pim_platform.api.app import create_app
 from pim_platform.api.routes import KeyRoute
 from pim_platform.errors import EngineUnavailable
 from pim_platform.settings import Settings
+from pim_platform.storage.postgres import tenant_session
 
 
 def test_every_operation_is_described(app):
@@ -99,3 +101,14 @@ def test_a_route_without_a_role_is_refused_at_start():
     router = APIRouter(route_class=KeyRoute)
     with pytest.raises(TypeError, match="names no role"):
         router.get(f"/{uuid4()}")(lambda: None)
+
+
+def test_a_key_says_when_it_was_used_last(api):
+    assert api.get("/api/pim/products/").status_code == 200
+    query = text("SELECT last_used_at, clock_timestamp() - last_used_at < interval '10 minutes' FROM pim.api_keys")
+    with tenant_session(api.workspace.app, api.tenant.id) as session:
+        first, recent = session.execute(query).one()
+    assert recent
+    assert api.get("/api/pim/products/").status_code == 200
+    with tenant_session(api.workspace.app, api.tenant.id) as session:
+        assert session.execute(query).one()[0] == first, "a write per request would be a queue per key"

@@ -131,6 +131,35 @@ def test_the_same_upload_again_is_the_same_job_while_unfinished(api, tents):
     assert api.upload(tents).status_code == 201, "finished: the same bytes are a new import"
 
 
+def test_an_upload_says_what_kind_of_feed_it_is(api, tents, problem):
+    upload = api.upload(tents, full_feed="true", absent="deactivate", reject_policy="stop_above:2.5%").json()
+    job = api.get(f"/api/pim/import/{upload['job_id']}/").json()
+    assert (job["full_feed"], job["absent_rows"]) == (True, "deactivate")
+    assert (upload["row_count"], upload["row_count_exact"], job["row_count_exact"]) == (6, True, True)
+    problem(api.upload(tents, absent="burn"), 422, "invalid_request")
+
+
+def test_a_full_feed_over_the_api_removes_what_it_lacks(api, tents):
+    for content in (tents, tents.replace("T-6,Tent for six,699.90,grey,5\n", "")):
+        upload = api.upload(content, full_feed="true", absent="delete").json()
+        api.post(f"/api/pim/import/{upload['job_id']}/confirm/")
+        run_job(api.workspace, api.tenant.id, UUID(upload["job_id"]))
+    assert api.get(f"/api/pim/import/{upload['job_id']}/").json()["rows_removed"] == 1
+    skus = [product["sku"] for product in api.get("/api/pim/products/").json()["products"]]
+    assert skus == ["T-1", "T-2", "T-3", "T-4", "T-5"]
+
+
+def test_the_content_of_the_last_import_is_skipped_where_asked(api, tents):
+    first = api.upload(tents).json()
+    api.post(f"/api/pim/import/{first['job_id']}/confirm/")
+    run_job(api.workspace, api.tenant.id, UUID(first["job_id"]))
+    again = api.upload(tents, skip_unchanged="true")
+    assert (again.status_code, again.json()["skipped"]) == (200, True)
+    assert (again.json()["job_id"], again.json()["state"]) == (first["job_id"], "done")
+    third = api.upload(tents)
+    assert (third.status_code, third.json()["skipped"]) == (201, False)
+
+
 def test_an_idempotency_key_means_one_job_for_ever(api, tents, problem):
     first = api.upload(tents, key="k-1")
     job_id = UUID(first.json()["job_id"])

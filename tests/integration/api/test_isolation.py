@@ -30,6 +30,7 @@ class Case:
     foreign: int
     options: Callable[[], dict[str, Any]] = dict
     code: str | None = None
+    job: str = "job_id"
     figures: bool = False
     """It shows counts alone: whose they are is tested beside the route."""
 
@@ -54,6 +55,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("GET", "/api/pim/import/{job_id}/diff/summary/"): Case(404, code="unknown_job"),
     ("POST", "/api/pim/import/{job_id}/promote/"): Case(404, code="unknown_job"),
     ("GET", "/api/pim/import/{job_id}/undo/"): Case(404, code="unknown_job"),
+    ("GET", "/api/pim/import/{job_id}/conflicts/"): Case(404, code="unknown_job", job="undo_id"),
     ("POST", "/api/pim/import/{job_id}/release/"): Case(404, code="unknown_job"),
     ("GET", "/api/pim/import/{job_id}/changes/"): Case(404, code="unknown_job"),
     ("GET", "/api/pim/products/"): Case(200),
@@ -105,7 +107,21 @@ def _side(api: Api, secret: str) -> Side:
     product_id = api.get("/api/pim/products/").json()["products"][0]["id"]
     (template,) = api.get("/api/pim/mapping/templates/").json()["templates"]
     ids = {"job_id": job_id, "product_id": product_id, "source": secret, "fingerprint": template["fingerprint"]}
-    return Side(api, secret, ids)
+    return Side(api, secret, ids | {"undo_id": _undone(api, secret)})
+
+
+def _undone(api: Api, secret: str) -> str:
+    """An undo that met a product somebody had changed."""
+    job_id = api.upload("SKU,Name\nX-9,Changed later\n", source=secret).json()["job_id"]
+    assert api.post(f"/api/pim/import/{job_id}/confirm/").status_code == 202
+    run_job(api.workspace, api.tenant.id, UUID(job_id))
+    api.post("/api/pim/products/bulk/", json={"products": [{"sku": "X-9", "name": f"Kept {secret}"}]})
+    undo_id: str = api.post(f"/api/pim/import/{job_id}/undo/").json()["job"]["job_id"]
+    return undo_id
+
+
+def _path(path: str, side: Side, case: Case) -> str:
+    return path.format(**side.ids | {"job_id": side.ids[case.job]})
 
 
 def test_every_route_has_its_case(app: FastAPI) -> None:
@@ -121,13 +137,13 @@ def test_no_answer_holds_a_value_of_another_tenant(app: FastAPI, sides: tuple[Si
     first, second = sides
     for side, other in ((first, second), (second, first)):
         for (method, path), case in CASES.items():
-            answer = side.api.request(method, path.format(**other.ids), **case.options())
+            answer = side.api.request(method, _path(path, other, case), **case.options())
             assert answer.status_code == case.foreign, f"{method} {path}: {answer.text}"
             assert other.secret not in answer.text + str(answer.headers), f"{method} {path}"
             if case.code:
                 assert_problem(answer, case.foreign, case.code)
             if method == "GET":
-                own = side.api.request(method, path.format(**side.ids))
+                own = side.api.request(method, _path(path, side, case))
                 assert own.status_code == 200, f"{method} {path}: {own.text}"
                 assert case.figures or side.secret in own.text, f"{method} {path} shows the tenant's own values"
                 assert other.secret not in own.text + str(own.headers), f"{method} {path}"

@@ -65,6 +65,27 @@ def test_an_import_is_previewed_undone_and_brought_back(api: Api, tents: str) ->
     assert {entry["product_id"] for entry in history} == {ids["T-1"]}
 
 
+def test_an_undo_keeps_what_it_left_as_it_was(api, problem):
+    first = imported(api, "SKU,Product Name,Colour\n" + "".join(f"C-{n},Camping chair {n},red\n" for n in range(5)))
+    problem(api.get(f"/api/pim/import/{first}/conflicts/"), 409, "not_an_undo")
+    edits = [{"sku": f"C-{n}", "name": f"Mug {n}"} for n in range(3)]
+    api.post("/api/pim/products/bulk/", json={"products": edits})
+    undone = api.post(f"/api/pim/import/{first}/undo/").json()
+    assert (undone["counts"]["removed"], undone["counts"]["conflicts"]) == (2, 3)
+    # What comes after the undo does not change what it met.
+    api.post("/api/pim/products/bulk-delete/", json={"all": True})
+    path = f"/api/pim/import/{undone['job']['job_id']}/conflicts/"
+    page = api.get(path, params={"limit": 2}).json()
+    rest = api.get(path, params={"limit": 2, "cursor": page["next_cursor"]}).json()
+    found = page["products"] + rest["products"]
+    assert rest["next_cursor"] is None
+    assert [(one["sku"], one["outcome"], one["reason"]) for one in found] == [
+        (f"C-{n}", "keep", "changed_since") for n in range(3)
+    ]
+    assert found[0]["name"] == "Mug 0"
+    assert found[0]["later"]["actor"].startswith("key:")
+
+
 def test_what_cannot_be_undone_says_why(api: Api, tents: str, problem: Callable[..., dict[str, Any]]) -> None:
     waiting = api.upload(tents).json()["job_id"]
     problem(api.post(f"/api/pim/import/{waiting}/undo/"), 409, "not_done")

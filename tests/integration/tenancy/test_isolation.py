@@ -623,7 +623,7 @@ def _(two: Two) -> Any:
 def _(two: Two) -> Any:
     # Bravo's very bytes, under a key bravo might have used: a job and an upload of alpha's own all the same.
     body = CONTENT.format("bravo", 9).encode()
-    job_id, new = landing.land(
+    landed = landing.land(
         two.workspace,
         two.a.id,
         io.BytesIO(body),
@@ -633,9 +633,23 @@ def _(two: Two) -> Any:
         actor=ACTOR,
         idempotency_key=f"k-{uuid4()}",
     )
-    assert new
-    assert job_id not in (two.b.done, two.b.waiting)
-    cancelling.cancel_job(two.workspace, two.a.id, job_id, ACTOR)
+    assert (landed.new, landed.skipped) == (True, False)
+    assert landed.job_id not in (two.b.done, two.b.waiting)
+    cancelling.cancel_job(two.workspace, two.a.id, landed.job_id, ACTOR)
+    # Bravo imported these bytes and skips what it has; alpha has not.
+    fresh = landing.land(
+        two.workspace,
+        two.a.id,
+        io.BytesIO(body),
+        filename="f.csv",
+        source="test",
+        origin="api",
+        actor=ACTOR,
+        skip_unchanged=True,
+        same_while_unfinished=False,
+    )
+    assert (fresh.new, fresh.skipped) == (True, False)
+    cancelling.cancel_job(two.workspace, two.a.id, fresh.job_id, ACTOR)
 
 
 @case("intake.landing.upload_key")
@@ -1026,6 +1040,21 @@ def _(two: Two) -> Any:
 def _(two: Two) -> Any:
     with two.session() as session:
         return undoing.commits_of(session, jobs.get_job(session, two.a.done))
+
+
+@case("catalog.undo.kept_conflicts")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        assert not undoes.kept_conflicts(session, two.b.done).items
+        return undoes.kept_conflicts(session, two.a.done)
+
+
+@case("intake.undoing.conflicts_of_undo")
+def _(two: Two) -> Any:
+    with pytest.raises(NotFound):
+        undoing.conflicts_of_undo(two.workspace, two.a.id, two.b.done)
+    with pytest.raises(Conflict):
+        undoing.conflicts_of_undo(two.workspace, two.a.id, two.a.done)
 
 
 @case("intake.undoing.preview_undo_job")
