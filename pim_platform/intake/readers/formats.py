@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
 import zipfile
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pim_platform.errors import UnreadableFile
 from pim_platform.intake.readers.archive import check_sizes, head_of, nested_archive, open_zip, product_member
+from pim_platform.intake.readers.json_text import wide_encoding_of_json
 from pim_platform.intake.readers.limits import Limits
 
 if TYPE_CHECKING:
@@ -164,13 +164,7 @@ def _suffix(name: str) -> str:
 
 
 def _text(head: bytes) -> str:
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return head.decode("utf-16", "replace")
-    if head[:2] in (b"<\0", b"{\0", b"[\0"):
-        return head.decode("utf-16-le", "replace")
-    if head[:2] in (b"\0<", b"\0{", b"\0["):
-        return head.decode("utf-16-be", "replace")
-    return head.decode("utf-8", "replace")
+    return head.decode(wide_encoding_of_json(head) or "utf-8", "replace")
 
 
 def _is_table(text: str) -> bool:
