@@ -120,12 +120,12 @@ def _second(candidate: Candidate, facts: HeaderFacts) -> Candidate | None:
     return None
 
 
-def _weak(key: str) -> Candidate | None:
+def _weak(key: str) -> list[Candidate]:
     names = dictionary()
     for form in (key, fold(key)):
         if form in names.weak:
-            return Candidate(names.weak[form], WEAK, f"'{key}' can mean {names.weak[form]}")
-    return None
+            return [Candidate(target, WEAK, f"'{key}' can mean {target}") for target in names.weak[form]]
+    return []
 
 
 def by_name(facts: HeaderFacts) -> list[Candidate]:
@@ -145,8 +145,8 @@ def by_name(facts: HeaderFacts) -> list[Candidate]:
         for key, found in find(facts.key, dictionary()):
             if key and key not in tried and found is not None:
                 return [found]
-    if weak := _weak(facts.key):
-        return [weak]
+    if weak := _weak(facts.key) or _weak(_said(facts.key)):
+        return weak
     if slip := _slip(facts.key):
         return [slip]
     return _partial(facts.key)
@@ -221,6 +221,13 @@ def _with_unit(key: str, names: Dictionary) -> Found:
             return
 
 
+def _said(key: str) -> str:
+    """The words of a name that are no fillers; nothing where it is one of several (``variation 1 type``)."""
+    fillers = dictionary().words["fillers"]
+    tokens = [token for token in key.split() if token not in fillers and fold(token) not in fillers]
+    return "" if any(token.isdigit() for token in tokens) else " ".join(tokens)
+
+
 def _without_fillers(key: str, names: Dictionary) -> Found:
     """``main picture link``, ``libellé du produit``: words that say nothing are left out, outer ones first."""
     fillers = names.words["fillers"]
@@ -235,8 +242,6 @@ def _without_fillers(key: str, names: Dictionary) -> Found:
         yield " ".join(tokens[start:end]), known(" ".join(tokens[start:end]), STRIPPED)
     if said and len(said) < len(tokens):
         yield " ".join(said), known(" ".join(said), STRIPPED)
-        if not any(token.isdigit() for token in said):
-            yield " ".join(said), _weak(" ".join(said))
 
 
 def _of_alternatives(facts: HeaderFacts) -> Candidate | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pim_platform.catalog.schema import FieldType
-from pim_platform.intake.mapping.candidates import EXACT, STRIPPED, Candidate, by_name, known
+from pim_platform.intake.mapping.candidates import EXACT, STRIPPED, WEAK, Candidate, by_name, known
 from pim_platform.intake.mapping.dictionary import Dictionary, dictionary
 from pim_platform.intake.mapping.names import HeaderFacts, fold
 
@@ -31,7 +31,7 @@ _SPECIFIC = frozenset({"sku", "gtin", "mpn", "price", "compare_at_price", "cost"
 def by_path(facts: HeaderFacts) -> list[Candidate]:
     """The meanings of a path; empty where its parts say nothing."""
     names = dictionary()
-    parents = [_plain(part, names) for part in facts.parents]
+    parents = [_referred(_plain(part, names)) for part in facts.parents]
     leaf = _plain(facts.leaf, names)
     if facts.attribute and leaf in ("type", "context", "graph", "xmlns", "lang"):
         return [Candidate("ignore", EXACT, f"'@{leaf}' belongs to the format, not to the product")]
@@ -79,6 +79,14 @@ def is_pair(facts: HeaderFacts) -> bool:
 
 def _plain(part: str, names: Dictionary) -> str:
     return names.short_tags.get(part, part)
+
+
+def _referred(part: str) -> str:
+    """``categ_id/name`` (Odoo): what a reference refers to."""
+    for end in (" id", " ids"):
+        if part.endswith(end):
+            return part.removesuffix(end)
+    return part
 
 
 def _holds_only(part: str, names: Dictionary) -> bool:
@@ -154,6 +162,8 @@ def _below(parent: str, leaf: str, names: Dictionary) -> list[Candidate]:
         if target == "option_name" and leaf in ("value", "values", "data", "content"):
             target = "option_value"
         return [Candidate(target, EXACT - 0.01, f"'{leaf}' of '{parent}' is the {target}")]
+    if leaf == "language" and target in ("name", "description", "seo_title", "seo_description"):
+        return [Candidate(target, WEAK, f"'{parent}' once per language")]  # PrestaShop's web service
     if target == "option_name" and own is not None and own.target == "option_value":
         return [own]
     if (

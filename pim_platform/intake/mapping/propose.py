@@ -53,6 +53,8 @@ _DATE_DIGITS = 6
 #: Parts of a path that hold the variants of a product.
 _VARIANTS = frozenset({"variants", "variant", "variations", "skus", "children", "edges", "offers", "models"})
 _LISTS = frozenset({"tags"})
+#: Targets of which a product can have several where its record holds a list.
+_SEVERAL = frozenset({"color", "size", "material", "image_url"})
 #: Targets whose cells hold a list where they hold a separator.
 _LISTABLE = frozenset({"category", "image_url", "option_value"})
 
@@ -85,6 +87,7 @@ def propose_mapping(
         if pairs and is_pair(fact) and headers[index].rsplit("/", 1)[0].rsplit(".", 1)[0].removesuffix("[]") in pairs:
             found[index] = [_VALUES_APART]
     _tell_measures(facts, profiles, found)
+    _tell_odoo(facts, found)
     for index, hint in (hints or {}).items():
         found[index] = sorted([fitted(hint, facts[index], profiles[index]), *found[index]], key=lambda c: -c.score)
     chosen = _assign(found, facts, profiles)
@@ -130,6 +133,15 @@ def _tell_measures(
         }
         target = "weight" if types == {"08"} else "dimensions"
         found[index] = [Candidate(target, EXACT, f"measures of type {', '.join(sorted(types)) or 'unknown'}")]
+
+
+def _tell_odoo(facts: Sequence[HeaderFacts], found: list[list[Candidate]]) -> None:
+    """Odoo's ``standard_price`` is what a product costs; elsewhere (Amazon) it is what it sells for."""
+    keys = {fact.key for fact in facts}
+    if "default code" in keys or any(key.startswith(("categ id", "uom id", "product tmpl")) for key in keys):
+        for index, fact in enumerate(facts):
+            if fact.key == "standard price":
+                found[index] = [Candidate("cost", EXACT, "Odoo's standard price is the cost")]
 
 
 def _with_identity(columns: list[ColumnMapping], profiles: Sequence[ColumnProfile]) -> list[ColumnMapping]:
@@ -323,11 +335,22 @@ def _several_prices(several: bool) -> FieldType | None:
     return "multi_price" if several else None
 
 
+def _own_words(facts: HeaderFacts) -> str:
+    """The words a field is named by: of a path, without the parts that only hold the product."""
+    if not facts.parents:
+        return facts.key
+    holders = dictionary().words["containers"]
+    kept = [
+        "variant" if part in _VARIANTS else part for part in facts.parents if part in _VARIANTS or part not in holders
+    ]
+    return " ".join([*kept, facts.leaf])
+
+
 def _free_name(
     wanted: str, header: str, facts: HeaderFacts, index: int, used: set[str], kind: FieldType,
     schema: ProductSchema | None, main: str | None,
 ) -> str:  # fmt: skip
-    own = snake_case(facts.key, f"column_{index + 1}")
+    own = snake_case(_own_words(facts), f"column_{index + 1}")
     name = wanted or own
     if facts.locale and facts.locale != main:
         name = f"{name}_{facts.locale.replace('-', '_').lower()}"
@@ -355,9 +378,9 @@ def _type(target: str, choice: Candidate | None, facts: HeaderFacts, profile: Co
         return (
             "boolean" if profile.boolean_like or profile.binary or (choice and choice.field == "active") else "string"
         )
+    if profile.type == "array" and profile.listed and target in _LISTABLE | _SEVERAL:
+        return "string" if target not in _LISTS and _per_variant(facts) else "array"
     if target in _LISTABLE:
-        if profile.type == "array" and profile.listed:
-            return "array"
         if profile.separator in (",", ";", "\n") or (profile.separator == "|" and not _is_one_category(target, facts)):
             return "array"
         if target == "image_url":
@@ -370,6 +393,12 @@ def _type(target: str, choice: Candidate | None, facts: HeaderFacts, profile: Co
     return _attribute_type(choice.type if choice else None, facts, profile)
 
 
+def _per_variant(facts: HeaderFacts) -> bool:
+    """Whether the innermost list of a path is that of the variants: then an entry is a variant's value."""
+    lists = [key for key, listed in zip((*facts.parents, facts.leaf), facts.lists, strict=False) if listed]
+    return bool(lists) and lists[-1] in _VARIANTS
+
+
 def _is_one_category(target: str, facts: HeaderFacts) -> bool:
     """Whether a name in the singular announces one category, whose levels a bar separates (Heureka)."""
     return target == "category" and not _PLURAL.search(facts.leaf or facts.key)
@@ -380,9 +409,7 @@ def _price_type(facts: HeaderFacts, profile: ColumnProfile) -> FieldType:
     if profile.filled == 0:
         return "price"
     if profile.listed:
-        lists = [key for key, listed in zip((*facts.parents, facts.leaf), facts.lists, strict=False) if listed]
-        per_variant = bool(lists) and lists[-1] in _VARIANTS
-        return "price" if profile.type != "array" or per_variant else "multi_price"
+        return "price" if profile.type != "array" or _per_variant(facts) else "multi_price"
     return "multi_price" if profile.number_share < 0.5 else "price"
 
 
@@ -395,6 +422,8 @@ def _attribute_type(hint: FieldType | None, facts: HeaderFacts, profile: ColumnP
             return "string" if hint == "string" and _DATE.search(facts.key) else "array"
         if profile.boolean_like:
             return "boolean"
+        if _is_coded(facts):
+            return "string"
         return "number" if profile.number_share >= 0.98 and not profile.leading_zeros else "string"
     kind = profile.type
     dated = bool(_DATE.search(facts.key)) and profile.mean_length >= _DATE_DIGITS
