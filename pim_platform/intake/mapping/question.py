@@ -22,7 +22,7 @@ from pim_platform.intake.mapping.masking import mask, withheld
 from pim_platform.intake.mapping.models import CANONICAL_TARGETS, ColumnMapping
 from pim_platform.intake.mapping.names import snake_case
 from pim_platform.intake.mapping.propose import MANY
-from pim_platform.intake.mapping.retrieval import likely_fields
+from pim_platform.intake.mapping.retrieval import TOP, likely_fields
 from pim_platform.intake.profile import ColumnProfile
 
 #: The prompt in use: a file of this name under ``prompts/``.
@@ -111,8 +111,8 @@ def question_about(
     for index in asked:
         column, profile = columns[index], profiles[index]
         # Some more than are asked about, because those that others have already fall away.
-        likely = likely_fields(column.source, profile, schema, top=8 + len(taken))
-        options[index] = tuple([field for field in likely if field not in taken][:8])
+        likely = likely_fields(column.source, profile, schema, top=TOP + len(taken))
+        options[index] = tuple([field for field in likely if field not in taken][:TOP])
         examples = [] if withheld(column.source) else [mask(example) for example in profile.examples[:EXAMPLES]]
         shown.append(
             {
