@@ -12,7 +12,8 @@ import polars as pl
 
 from pim_platform.intake.dialect import Dialect
 from pim_platform.intake.readers import json_records, xml_records
-from pim_platform.intake.readers.cells import BAD_FILE, ROWS_FILE, CellsWriter, Limits, Summary
+from pim_platform.intake.readers.cells import BAD_FILE, ROWS_FILE, CellsWriter, Summary
+from pim_platform.intake.readers.limits import Limits
 
 
 @dataclass(frozen=True)
