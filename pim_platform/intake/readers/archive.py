@@ -6,7 +6,10 @@ Nothing is ever written under a member's own name.
 
 from __future__ import annotations
 
+import errno
 import gzip
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -24,6 +27,10 @@ CLEARLY_LARGER = 4
 #: Members shown in a message.
 _SHOWN = 12
 _BLOCK = 1024 * 1024
+_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, ValueError,
+    OverflowError,
+)  # fmt: skip
 
 _DELIMITED = {"csv", "tsv", "tab", "psv", "txt", "asc", "dat"}
 _WORKBOOKS = {"xlsx", "xlsm", "xlsb", "xls", "ods"}
@@ -35,10 +42,8 @@ _ABOUT_THE_REST = frozenset({"readme", "license", "licence", "copying", "changel
 
 def open_zip(path: Path, name: str) -> zipfile.ZipFile:
     """The archive. Raises :class:`UnreadableFile` (``damaged_archive``) where its directory cannot be read."""
-    try:
+    with _told(name):
         return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, EOFError) as error:
-        raise _damaged(name, error) from error
 
 
 def product_member(archive: zipfile.ZipFile, name: str, wanted: str | None = None) -> zipfile.ZipInfo:
@@ -159,7 +164,12 @@ def _told(name: str) -> Iterator[None]:
     """Errors of the unpackers as an error that a person understands."""
     try:
         yield
-    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
+    except _DAMAGE as error:
+        raise _damaged(name, error) from error
+    except OSError as error:
+        # gzip and bz2 raise it for bad data, without a number; a wrong offset is an invalid seek; a full disk is neither.
+        if error.errno not in (None, errno.EINVAL):
+            raise
         raise _damaged(name, error) from error
     except RuntimeError as error:  # zipfile's word for a password
         raise _encrypted(name) from error
