@@ -193,8 +193,8 @@ RECORD = st.fixed_dictionaries(
     {"sku": SKUS},
     optional={
         "name": st.sampled_from(["one", "three"]),
-        "color": st.sampled_from(["red", "green"]),
-        "weight": st.sampled_from([1, 7.25]),
+        "color": st.sampled_from(["red", "green", None]),
+        "weight": st.sampled_from([1, 7.25, None]),
     },
 )
 
