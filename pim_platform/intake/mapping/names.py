@@ -182,12 +182,15 @@ _LETTERS = str.maketrans(
 )  # fmt: skip
 
 
+#: Combining diacritical marks; the marks of kana lie elsewhere and make other syllables.
+_ACCENTS = dict.fromkeys(range(0x300, 0x370))
+
+
 def fold(key: str) -> str:
     """A key without accents, as many files write their headers; other scripts stay as they are."""
     if key.isascii():
         return key
-    text = unicodedata.normalize("NFD", key.translate(_LETTERS))
-    return unicodedata.normalize("NFC", "".join(char for char in text if not "\u0300" <= char <= "\u036f"))
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", key.translate(_LETTERS)).translate(_ACCENTS))
 
 
 def snake_case(header: str, fallback: str = "field") -> str:
