@@ -42,6 +42,8 @@ _BUCKETS = 64
 #: Noted rows after which what was noted is summed up.
 _NOTED = 2_000_000
 
+#: Stands between the images of a product in one cell; no URL and no file name holds it.
+_BETWEEN_IMAGES = "\x1f"
 #: Levels of products above a variant whose names are looked for: groups of groups are rare, circles are slips.
 _LEVELS = 4
 
@@ -195,7 +197,7 @@ class Folding:
         ]
         groups = frame.group_by("_id").agg(
             base.alias("_into"),
-            *[_cell(index).drop_nulls().first().alias(f"_given.{index}") for index in others],
+            *[_cell(index).first(ignore_nulls=True).alias(f"_given.{index}") for index in others],
             *per_locale,
         )
         frame = frame.join(groups, on="_id", how="left", maintain_order="left")
@@ -248,14 +250,14 @@ class Folding:
         )
         identified = pl.col("_record") & pl.col("_sku")
         images = _cell(grouping.images) if grouping.images is not None else pl.lit(None, pl.String)
-        order = [pl.col("row")]
-        if grouping.position is not None:
-            order.insert(0, _cell(grouping.position).cast(pl.Float64, strict=False))
+        if grouping.position is not None:  # rows come in the order of the file
+            number = _cell(grouping.position).cast(pl.Float64, strict=False)
+            images = images.sort_by(number, "row", nulls_last=True)
         groups = frame.group_by("_id").agg(
-            *[_cell(index).drop_nulls().first().alias(f"_given.{index}") for index in grouping.inherited],
+            *[_cell(index).first(ignore_nulls=True).alias(f"_given.{index}") for index in grouping.inherited],
             _into=pl.col("row").filter(identified).min(),
             _records=pl.col("_record").sum(),
-            _images=images.sort_by(order, nulls_last=True).drop_nulls().unique(maintain_order=True),
+            _images=images.drop_nulls().unique(maintain_order=True),
         )
         frame = frame.join(groups, on="_id", how="left", maintain_order="left")
         continues = ~pl.col("_record") & pl.col("_into").is_not_null()
@@ -273,7 +275,8 @@ class Folding:
         kind = pl.lit("simple") if by_sku else pl.when(several).then(pl.lit("variant")).otherwise(pl.lit("simple"))
         made: dict[str, pl.Expr] = {"kind": kind, "variant_group": pl.col("_group")}
         if grouping.images_field is not None:
-            made[grouping.images_field] = _json_list("_images")
+            texts = pl.col("_images").list.join(_BETWEEN_IMAGES)
+            made[grouping.images_field] = pl.when(texts != "").then(texts)
         filled_in = kept.with_columns(
             *[
                 pl.coalesce(_cell(index), f"_given.{index}").alias(f"{RAW_PREFIX}{index}")
@@ -456,6 +459,7 @@ class Folding:
             target="variant_group" if name == "variant_group" else "attribute",
             field=name,
             type="string" if name in MADE_BY_GROUPING else "array",
+            separator=None if name in MADE_BY_GROUPING else _BETWEEN_IMAGES,
         )
 
 
@@ -655,13 +659,6 @@ def _cell(index: int) -> pl.Expr:
 
 def _raw(indexes: Iterable[int]) -> list[str]:
     return [f"{RAW_PREFIX}{index}" for index in indexes]
-
-
-def _json_list(column: str) -> pl.Expr:
-    """A list of strings as a JSON array; null where it is empty."""
-    # Only structs can be written as JSON: {"_images":[...]} without what is around the array.
-    text = pl.struct(column).struct.json_encode().str.slice(len(column) + 4).str.strip_suffix("}")
-    return pl.when(pl.col(column).list.len() > 0).then(text)
 
 
 def _index_of(mapping: Mapping, field_name: str) -> int | None:
