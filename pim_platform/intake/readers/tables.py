@@ -25,6 +25,8 @@ _FEWEST, _MOST = 2, 200
 _SPACED = 0.3
 #: Rows of a section that are compared with the products' rows.
 _COMPARED = 20
+#: Columns from which a line of one cell is no row cut short.
+_WIDE = 3
 #: Titles above a second table's header, at most.
 _TITLES = 3
 
@@ -98,7 +100,8 @@ class _Sections:
         moved: dict[str, list[int]] = {}
         self._single_lines(frame, moved)
         self._seen, self._gaps = self._seen + frame.height, self._gaps + len(batch.gaps)
-        if (batch.gaps or self._elsewhere) and self._gaps <= max(3.0, _SPACED * self._seen):
+        wide = len(self._headers) >= _WIDE
+        if wide and (batch.gaps or self._elsewhere) and self._gaps <= max(3.0, _SPACED * self._seen):
             self._other_tables(frame, batch.gaps, moved)
         if self._known.height < _MOST and not self._elsewhere and not moved.get("other_table"):
             self._known = pl.concat([self._known, frame.head(_MOST)]) if self._known.height else frame.head(_MOST)
@@ -182,7 +185,7 @@ def _is_title(row: Sequence[str | None]) -> bool:
 
 def _is_alone(row: Sequence[str | None]) -> bool:
     cells = [cell for cell in row if cell and cell.strip()]
-    return len(cells) == 1 and not is_value(cells[0])
+    return len(cells) == 1 and not is_value(cells[0]) and any(map(str.isalpha, cells[0]))
 
 
 def _told(frame: pl.DataFrame, code: str) -> pl.DataFrame:

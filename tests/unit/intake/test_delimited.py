@@ -78,10 +78,13 @@ def test_any_table_written_in_a_supported_dialect_comes_back_cell_for_cell(
         path = write(Path(folder), gzip.compress(data, 1) if packed else data)
         frame, bad = read(path, dialect)
     expected = [row for row in table if any(c.strip() for c in row)]
-    found = [row for row in cells(frame) if any(c.strip() for c in row)]
-    assert bad.height == 0
+    # Some random tables hold what looks like notes and totals: these are told apart, cell for cell.
+    told = bad.filter(pl.col("error_code").is_in(["comment_line", "totals_line", "other_table", "repeated_header"]))
+    assert told.height == bad.height
+    every = pl.concat([frame, told.select(frame.columns)]).sort("row")
+    found = [row for row in cells(every) if any(c.strip() for c in row)]
     assert found == expected
-    assert sorted(frame["row"]) == list(range(2, 2 + frame.height))
+    assert every["row"].to_list() == list(range(2, 2 + every.height))
 
 
 @settings(max_examples=300, deadline=None)
