@@ -167,7 +167,7 @@ def _told(name: str) -> Iterator[None]:
     except _DAMAGE as error:
         raise _damaged(name, error) from error
     except OSError as error:
-        # gzip and bz2 raise it for bad data, without a number; a wrong offset is an invalid seek; a full disk is neither.
+        # gzip and bz2 raise it for bad data without a number, and a wrong offset is an invalid seek.
         if error.errno not in (None, errno.EINVAL):
             raise
         raise _damaged(name, error) from error
