@@ -80,6 +80,7 @@ class TextWindow:
         self._at = 0
         self._ended = False
         self._lines, self._column, self._before = 1, 1, 0
+        self._seen = self._seen_lines = 0
         self.records = 0
         """Records handed out so far; messages tell it."""
 
@@ -156,7 +157,9 @@ class TextWindow:
 
     def line(self) -> int:
         """The line of the next character, from 1."""
-        return self._lines + self._text.count("\n", 0, self._at)
+        self._seen_lines += self._text.count("\n", self._seen, self._at)
+        self._seen = self._at
+        return self._lines + self._seen_lines
 
     def position(self) -> int:
         """Characters before the next one."""
@@ -225,6 +228,7 @@ class TextWindow:
             pieces.append(piece)
             wanted -= len(piece)
         self._text, self._at = "".join(pieces), 0
+        self._seen = self._seen_lines = 0
 
     def _may_be_cut(self, error: json.JSONDecodeError) -> bool:
         """Whether the scanner may have failed only because the window ends there."""

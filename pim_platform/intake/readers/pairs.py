@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 #: Members that name the attribute, the surest first, by their letters alone.
 _NAMES = (
@@ -56,13 +57,8 @@ def pair_columns(container: str, elements: Iterable[Mapping[str, list[str]]]) ->
     return columns
 
 
-def is_pair(members: Iterable[str]) -> bool:
-    """Whether an element with these members is a name with a value."""
-    return _roles({name: [""] for name in members}) is not None
-
-
 def _pair(members: Mapping[str, list[str]]) -> tuple[str, list[str]] | None:
-    roles = _roles(members)
+    roles = _roles(tuple(members))
     if roles is None:
         return None
     named, valued, united = roles
@@ -76,7 +72,8 @@ def _pair(members: Mapping[str, list[str]]) -> tuple[str, list[str]] | None:
     return name, values
 
 
-def _roles(members: Mapping[str, list[str]]) -> tuple[str, list[str], list[str]] | None:
+@lru_cache(4096)
+def _roles(members: tuple[str, ...]) -> tuple[str, list[str], list[str]] | None:
     """The members that are name, values and unit; None where the element is no pair."""
     letters = {key: _letters(key) for key in members}
     valued = [key for key, word in letters.items() if word in _VALUES and (word or not key)]
