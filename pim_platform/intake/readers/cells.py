@@ -13,13 +13,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.compute as pc
+from typing import TYPE_CHECKING, Any
 
 from pim_platform.errors import UnreadableFile
 from pim_platform.intake.readers.limits import Limits
+
+if TYPE_CHECKING:  # it takes a fifth of a second to load, and a proposal of delimited text never needs it
+    import pyarrow as pa
 
 #: A batch ends with whichever comes first: as many records, cells, or characters.
 BATCH_RECORDS = 65_536
@@ -193,6 +193,8 @@ class CellsWriter:
         for column in self._buffer.values():
             column.extend([None] * (height - len(column)))
         arrays = self._arrays()
+        import pyarrow as pa
+
         columns = {"row": pa.array(self._numbers, pa.int64()), **{str(i): arrays[i] for i in sorted(arrays)}}
         _write(pa.table(columns), self._folder / ROWS_FILE.format(self._batches))
         if self._bad:
@@ -203,6 +205,9 @@ class CellsWriter:
 
     def _arrays(self) -> dict[int, pa.Array]:
         """The columns. Records with a NUL or half a surrogate pair in a cell become bad: no database stores these."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
         wrong: dict[int, tuple[str, int]] = {}
         arrays: dict[int, pa.Array] = {}
         for index, column in self._buffer.items():
@@ -233,11 +238,15 @@ class CellsWriter:
 
 
 def _write(table: pa.Table, path: Path) -> None:
+    import pyarrow as pa
+
     with pa.ipc.new_file(path, table.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as file:
         file.write_table(table)
 
 
 def _bad_table(bad: list[tuple[int, tuple[str, ...], dict[int, str]]]) -> pa.Table:
+    import pyarrow as pa
+
     columns: dict[str, Any] = {"row": pa.array([number for number, _, _ in bad], pa.int64())}
     for position, name in enumerate(TOLD):
         columns[name] = pa.array([told[position] for _, told, _ in bad], pa.string())
