@@ -145,6 +145,8 @@ def by_name(facts: HeaderFacts) -> list[Candidate]:
         for key, found in find(facts.key, dictionary()):
             if key and key not in tried and found is not None:
                 return [found]
+    if numbered := _somebodys_number(facts.key):
+        return [numbered]
     if weak := _weak(facts.key) or _weak(_said(facts.key)):
         return weak
     if slip := _slip(facts.key):
@@ -204,7 +206,7 @@ def _without_tax(key: str, names: Dictionary) -> Found:
     if not rest or len(rest) == len(tokens):
         return
     for found in (known(" ".join(rest), STRIPPED), *(c for _, c in _without_fillers(" ".join(rest), names))):
-        if found is not None and (found.target in _MONEY or found.type == "price"):
+        if found is not None and (found.target in _MONEY or found.target == "weight" or found.type == "price"):
             yield " ".join(rest), found
             return
 
@@ -219,6 +221,19 @@ def _with_unit(key: str, names: Dictionary) -> Found:
         if found is not None and (found.target in _NUMERIC or (found.target == "attribute" and found.type == "number")):
             yield rest, found
             return
+
+
+def _somebodys_number(key: str) -> Candidate | None:
+    """``Art.Nr. Hersteller``, ``Lief.-Art.-Nr.``: whose number it is."""
+    groups = dictionary().words
+    tokens = set(key.split())
+    for whose, said in (("makers", tokens & groups["makers"]), ("suppliers", tokens & groups["suppliers"])):
+        rest = tokens - said
+        if said and rest & groups["numbers"] and rest <= groups["numbers"] | groups["fillers"]:
+            if whose == "makers":
+                return Candidate("mpn", SLIP, f"'{key}' is the maker's number")
+            return Candidate("attribute", STRIPPED, f"'{key}' is the supplier's number", "supplier_sku", "string")
+    return None
 
 
 def _said(key: str) -> str:

@@ -30,6 +30,10 @@ UNITS = words_of(
 SHY_UNITS = frozenset({"in", "t", "l", "m", "g", "v", "w", "г", "м", "л"})
 
 _LOCALE = re.compile(r"^(.+?)(?:(?P<sep>[.\-_:/ ])|\s*[(\[])(?P<lang>[A-Za-z]{2})(?:[-_](?P<region>[A-Z]{2}))?[)\]]?$")
+#: A language in front: ``NL_Titel`` (Lightspeed).
+_LOCALE_BEFORE = re.compile(r"^([A-Z]{2}|[a-z]{2})_([A-Za-z].+)$")
+#: Codes that stand for something else there: ``sl_no``, ``uk_size``.
+_NEVER_BEFORE = _SHY_LANGUAGES | {"sl", "uk", "lt", "lv", "et", "vi", "th", "tr", "nn", "bg"}
 #: A locale with a region in the middle: ``description-en_US-ecommerce`` (Akeneo: locale, then channel).
 _SCOPED = re.compile(r"^(.+?)[-.](?P<lang>[a-z]{2})[-_](?P<region>[A-Z]{2})[-.](?P<channel>\w+)$")
 _LOCALE_PART = re.compile(r"^([a-z]{2})(?:[-_]([A-Za-z]{2}))?$")
@@ -122,11 +126,14 @@ def read_header(header: str) -> HeaderFacts:
     last = re.split(r"[/.]", header)[-1]
     return HeaderFacts(
         key, full, locale, currency, unit, question, parents=parents, leaf=leaf, lists=lists,
-        attribute=last.startswith("@"), xml="/" in header,
+        attribute=last.startswith("@"), alternatives=facts.alternatives, xml="/" in header,
     )  # fmt: skip
 
 
 def _without_locale(text: str) -> tuple[str, str | None]:
+    before = _LOCALE_BEFORE.match(text)
+    if before and before[1].lower() in LANGUAGES - _NEVER_BEFORE:
+        return before[2], before[1].lower()
     scoped = _SCOPED.match(text)
     if scoped and scoped["lang"] in LANGUAGES:
         return scoped[1], f"{scoped['lang']}-{scoped['region']}"
@@ -170,7 +177,7 @@ def _path(text: str) -> tuple[tuple[str, ...], str, tuple[bool, ...], str | None
 def key_of(text: str) -> str:
     """The words of a text in lower case, one space apart; camel case is taken apart, ``#`` is a number."""
     text = unicodedata.normalize("NFKC", text)
-    text = re.sub(r"(?<=\w)\s*#\s*$", " number", text)
+    text = re.sub(r"(?<=\w)\s*#\s*$", " number", text).replace("MwSt", "Mwst")
     if not text.isupper():
         text = re.sub(r"([a-zß-öø-ÿа-яё0-9])([A-ZÀ-ÖØ-ÞА-ЯЁ])", r"\1 \2", text)
         text = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1 \2", text)

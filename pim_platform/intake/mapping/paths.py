@@ -31,6 +31,9 @@ _SPECIFIC = frozenset({"sku", "gtin", "mpn", "price", "compare_at_price", "cost"
 def by_path(facts: HeaderFacts) -> list[Candidate]:
     """The meanings of a path; empty where its parts say nothing."""
     names = dictionary()
+    parts = [known(part) for part in facts.alternatives]
+    if len(parts) > 1 and all(part is not None and part.component for part in parts):
+        return [Candidate("dimensions", STRIPPED, "its parts are dimensions")]
     parents = [_referred(_plain(part, names)) for part in facts.parents]
     leaf = _plain(facts.leaf, names)
     if facts.attribute and leaf in ("type", "context", "graph", "xmlns", "lang"):

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pim_platform.catalog.schema import FieldType, ProductSchema
 from pim_platform.intake import vocabulary as words
 from pim_platform.intake.mapping.candidates import (
     CELLS,
     EXACT,
+    PARTIAL,
     STRIPPED,
     SURE,
     THRESHOLD,
@@ -41,6 +43,7 @@ _CODES = words_of(
 )
 #: Of these, those that stand first in Romance and Slavic languages and count nothing ("number of pages").
 _CODES_FIRST = words_of("code cod kod kód código codigo codice référence referencia ref id код артикул")
+_CODED_END = re.compile(r"(nummer|nr|code|numero|číslo|numer)$")
 _YES_OR_NO = frozenset(words.TRUE_WORDS + words.FALSE_WORDS)
 _DATE = re.compile(r"(^| )(date|datum|dato|fecha|data|datetime|day|päivämäärä|dátum|tarih|tarihi|дата)( |$)|日|날짜")
 #: Categories in the plural.
@@ -91,6 +94,7 @@ def propose_mapping(
     for index, hint in (hints or {}).items():
         found[index] = sorted([fitted(hint, facts[index], profiles[index]), *found[index]], key=lambda c: -c.score)
     chosen = _assign(found, facts, profiles)
+    _name_from_description(chosen, profiles)
     main = _main_locale([f.locale for f in facts], default_locale)
     money = {target: {facts[i].currency for i, c in enumerate(chosen) if c and c.target == target} for target in _MONEY}
     used: set[str] = set()
@@ -133,6 +137,24 @@ def _tell_measures(
         }
         target = "weight" if types == {"08"} else "dimensions"
         found[index] = [Candidate(target, EXACT, f"measures of type {', '.join(sorted(types)) or 'unknown'}")]
+
+
+#: Longest average of texts that name a product rather than describe it.
+_NAME_LENGTH = 50
+
+
+def _name_from_description(chosen: list[Candidate | None], profiles: Sequence[ColumnProfile]) -> None:
+    """Price lists call the name "description": where nothing is the name, a short text that differs per row is it."""
+    if any(c is not None and c.target == "name" and profiles[i].filled for i, c in enumerate(chosen)):
+        return
+    for index, choice in enumerate(chosen):
+        profile = profiles[index]
+        if choice is None or choice.target != "description" or profile.filled < 2 or profile.null_share > 0.05:
+            continue
+        if profile.mean_length <= _NAME_LENGTH and profile.distinct_share >= 0.8 and profile.text_share >= 0.3:
+            reason = f"{choice.reason}; nothing else is the name, and its texts are short and differ"
+            chosen[index] = replace(choice, target="name", score=PARTIAL, reason=reason)
+            return
 
 
 def _tell_odoo(facts: Sequence[HeaderFacts], found: list[list[Candidate]]) -> None:
@@ -339,7 +361,7 @@ def _own_words(facts: HeaderFacts) -> str:
     """The words a field is named by: of a path, without the parts that only hold the product."""
     if not facts.parents:
         return facts.key
-    holders = dictionary().words["containers"]
+    holders = dictionary().words["containers"] | dictionary().words["fillers"]
     kept = [
         "variant" if part in _VARIANTS else part for part in facts.parents if part in _VARIANTS or part not in holders
     ]
@@ -445,4 +467,4 @@ def _attribute_type(hint: FieldType | None, facts: HeaderFacts, profile: ColumnP
 
 def _is_coded(facts: HeaderFacts) -> bool:
     tokens = (facts.leaf or facts.key).split()
-    return bool(tokens) and (tokens[-1] in _CODES or tokens[0] in _CODES_FIRST)
+    return bool(tokens) and (tokens[-1] in _CODES or bool(_CODED_END.search(tokens[-1])) or tokens[0] in _CODES_FIRST)

@@ -179,3 +179,32 @@ def test_fields_of_several_columns_have_names_of_their_own() -> None:
     }  # fmt: skip
     fields = [column.field for column in proposed(columns).values()]
     assert len(set(fields)) == len(fields)
+
+
+def test_a_price_list_without_names_is_named_by_its_short_descriptions() -> None:
+    found = proposed({"CODIGO": ["01", "02"], "DESCRIPCION": ["Tornillo M4", "Tuerca M5"], "PVP": ["0,10", "0,05"]})
+    assert (found["DESCRIPCION"].target, found["DESCRIPCION"].auto) == ("name", False)
+    both = proposed({"sku": ["01", "02"], "name": ["A b", "C d"], "description": ["Short one", "Short two"]})
+    assert both["description"].target == "description"
+
+
+@pytest.mark.parametrize(
+    ("header", "target", "field"),
+    [
+        ("Art.Nr. Hersteller", "mpn", "mpn"),
+        ("Lief.-Art.-Nr.", "attribute", "supplier_sku"),
+        ("Länge/Breite/Höhe", "dimensions", "dimensions"),
+        ("Eigenschaften: Farbe", "color", "color"),
+    ],
+)
+def test_names_made_of_known_words_are_understood(header: str, target: str, field: str) -> None:
+    found = proposed({"sku": ["a", "b"], header: ["10x2x3", "12x3x4"]})[header]
+    assert (found.target, found.field) == (target, field)
+
+
+def test_languages_before_and_behind_a_name_are_told() -> None:
+    found = proposed(
+        {"sku": ["a"], "NL_Titel": ["Lamp"], "DE_Titel": ["Lampe"], "sl_no": ["1"], "Titel-fr_FR": ["Lampe"]}
+    )
+    assert [column.locale for column in found.values()] == [None, "nl", "de", None, "fr-FR"]
+    assert [column.target for column in found.values()] == ["sku", "name", "name", "attribute", "name"]
