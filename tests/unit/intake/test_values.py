@@ -141,3 +141,85 @@ def test_texts_keep_their_leading_zeros() -> None:
 @pytest.mark.parametrize(("digits", "valid"), [("4006381333931", True), ("4006381333932", False), ("96385074", True)])
 def test_gtin_check_digits(digits: str, valid: bool) -> None:
     assert gtin_is_valid(digits) is valid
+
+
+@pytest.mark.parametrize(
+    ("cell", "amount", "currency"),
+    [
+        ("3,99 €/kg", "3.99", "EUR"),
+        ("12,50 €/100 g", "12.50", "EUR"),
+        ("5 EUR per piece", "5", "EUR"),
+        ("(12,50) €", "-12.50", "EUR"),
+        ("(12,50)", "-12.50", "CHF"),
+        ("5,00-", "-5.00", "CHF"),
+        ("-€ 5", "-5", "EUR"),
+        ("€ -5", "-5", "EUR"),
+        ("12,-", "12", "CHF"),
+        ("5 000,50 Kč", "5000.50", "CZK"),
+        ("$5 USD", "5", "USD"),
+        ("CA$ 5", "5", "CAD"),
+        ("Rs. 1.299,00", "1299.00", "INR"),
+        ("12 ₸", "12", "KZT"),
+        ("RM 12,50", "12.50", "MYR"),
+        ("1.299,00 грн.", "1299.00", "UAH"),
+    ],
+)
+def test_prices_as_people_of_many_countries_write_them(cell: str, amount: str, currency: str) -> None:
+    expected = f'{{"amount":{amount},"currency":"{currency}"}}'
+    assert values("price", [cell, "x"], decimal=",", currency="CHF")[0] == expected
+
+
+@pytest.mark.parametrize("cell", ["5-10", "12 kr 50", "12 kg", "R 5", "from 12", "12,50 €/$", "(5) (6)"])
+def test_what_is_no_price_is_none(cell: str) -> None:
+    assert values("price", [cell, "x"], decimal=",", currency="CHF")[0] == "BAD"
+
+
+def test_a_column_written_in_one_form_is_read_as_by_the_general_parser() -> None:
+    columns: list[tuple[FieldType, str, list[str | None]]] = [
+        ("price", ".", ["€12.50", "€3", None]),
+        ("price", ",", ["12,50 EUR", "3 EUR"]),
+        ("price", ".", ["$ -5", "$ 6"]),
+        ("price", ",", ["1.395 €", "2 €"]),
+        ("price", ".", ["12.50 XYZ"]),
+        ("number", ",", ["12,5", "-3", "0"]),
+        ("number", ",", ["1.395", "2.000"]),
+    ]
+    for kind, decimal, cells in columns:
+        alone = values(kind, cells, decimal=decimal, currency="SEK")
+        mixed = values(kind, [*cells, "x y z"], decimal=decimal, currency="SEK")
+        assert alone == mixed[:-1]
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("EUR 10|USD 12", [("10", "EUR"), ("12", "USD")]),
+        ("10.50 EUR, 12 USD", [("10.50", "EUR"), ("12", "USD")]),
+        ("EUR:10.00,USD:12.00", [("10.00", "EUR"), ("12.00", "USD")]),
+        ("€10;$12", [("10", "EUR"), ("12", "USD")]),
+        ("1967 b2b", None),
+        ("red|blue", None),
+        ("5|6", None),
+    ],
+)
+def test_several_prices_in_a_cell(cell: str, expected: list[tuple[str, str]] | None) -> None:
+    found = values("multi_price", [cell], currency="CHF")[0]
+    if expected is None:
+        assert found == "BAD"
+        return
+    prices = json.loads(str(found), parse_float=str, parse_int=str)
+    assert [(price["amount"], price["currency"]) for price in prices] == expected
+
+
+def test_prices_of_countries_groups_and_channels() -> None:
+    found = values("multi_price", ["EUR 3000;EUR 1967 b2b;DE-EUR 2640#store-berlin"])[0]
+    assert json.loads(str(found)) == [
+        {"amount": 3000, "currency": "EUR"},
+        {"amount": 1967, "currency": "EUR", "group": "b2b"},
+        {"amount": 2640, "currency": "EUR", "locale": "und-DE", "channel": "store-berlin"},
+    ]
+
+
+def test_numbers_that_are_owed_and_units_in_any_spelling() -> None:
+    cells: list[str | None] = ["(12.50)", "5-", "1.5 KG", "2 kilograms", "3 Kg.", "4,-"]
+    assert values("number", cells, unit="kg") == ["-12.50", "-5", "1.5", "2", "3", "4"]
