@@ -54,7 +54,7 @@ def product_member(archive: zipfile.ZipFile, name: str, wanted: str | None = Non
     """
     members = [info for info in archive.infolist() if _counts(info)]
     if wanted is not None:
-        found = next((info for info in archive.infolist() if info.filename == wanted and not info.is_dir()), None)
+        found = next((info for info in archive.infolist() if info.filename == wanted and not _is_folder(info)), None)
         if found is None:
             raise UnreadableFile(
                 f"{name} has no member {wanted!r}; it holds {_listed(members)}.",
@@ -186,7 +186,11 @@ def _readable(info: zipfile.ZipInfo, name: str) -> zipfile.ZipInfo:
 def _counts(info: zipfile.ZipInfo) -> bool:
     parts = PurePosixPath(info.filename).parts
     # Folders, and what macOS and Windows put beside the files of people.
-    return not info.is_dir() and bool(parts) and parts[0] != "__MACOSX" and not parts[-1].startswith((".", "~$"))
+    return not _is_folder(info) and bool(parts) and parts[0] != "__MACOSX" and not parts[-1].startswith((".", "~$"))
+
+
+def _is_folder(info: zipfile.ZipInfo) -> bool:
+    return info.filename.endswith("/")  # ZipInfo's own is_dir() fails on a name without any letter
 
 
 def _suffix(info: zipfile.ZipInfo) -> str:

@@ -121,6 +121,11 @@ def test_what_cannot_be_unpacked_says_why(content: bytes, code: str, tmp_path: P
     assert refused(saved(tmp_path, content, "upload.bin")).code == code
 
 
+def test_a_member_without_a_name_is_no_candidate(tmp_path: Path) -> None:
+    content = zipped({"qqqq": b"x", "p.csv": CSV}).replace(b"qqqq", b"\0" * 4)
+    assert read(saved(tmp_path, content, "nameless.zip"))[0].member == "p.csv"
+
+
 def test_a_member_behind_a_password_is_refused(tmp_path: Path) -> None:
     content = bytearray(zipped({"a.csv": CSV}))
     content[6] |= 1  # flag of the local header
