@@ -7,9 +7,10 @@ upsert; both use the same plan and the same validation. Memory does not grow wit
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from collections.abc import Mapping as AbstractMapping
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,8 @@ def stage(
         plan = compile_plan(folding.mapping if folding else mapping, schema, dialect, default_currency)
         validator = Validator(plan)
         good, bad, folded = (stack.enter_context(writer) for writer in writers)
-        for part in _parts(folding, batches(), out_dir, batch_rows):
+        parts = stack.enter_context(closing(_ahead(_parts(folding, batches(), out_dir, batch_rows))))
+        for part in parts:
             judged = validator.judge(plan.apply(part.frame, repairs))
             rejects = judged.rejects
             if folding is not None:
@@ -143,6 +145,15 @@ def stage(
         read, valid, rejected, merged, bytes_read, good.paths, bad.paths, folded.paths, dict(reasons.most_common()),
         sample, dict(repairs.most_common()),
     )  # fmt: skip
+
+
+def _ahead(parts: Iterator[Part]) -> Generator[Part]:
+    """The same parts; the next one is read by a thread while the caller works on this one."""
+    with ThreadPoolExecutor(1, thread_name_prefix="read") as beside:
+        coming = beside.submit(next, parts, None)
+        while (part := coming.result()) is not None:
+            coming = beside.submit(next, parts, None)
+            yield part
 
 
 def _parts(folding: Folding | None, batches: Iterator[Batch], scratch: Path, batch_rows: int) -> Iterator[Part]:
