@@ -62,6 +62,16 @@ def _columns(element: Any, depth: int, budget: list[int]) -> Flat:
     for child in element:
         groups.setdefault(local_name(child.tag), []).append(child)
     for tag, children in groups.items():
+        if not any(len(child) or child.attrib for child in children):
+            # Most elements: a text and nothing else. The same as below, without the parts.
+            texts = [(child.text or "").strip() for child in children]
+            budget[0] -= len(texts)
+            flat.levels[tag] = len(texts)
+            if budget[0] < 0:
+                raise TooDeep
+            if any(texts):
+                flat.cells[tag] = Cell(texts)
+            continue
         parts = [_columns(child, depth + 1, budget) for child in children]
         merged = align(parts)
         flat.levels[tag] = len(parts)

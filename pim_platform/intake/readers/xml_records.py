@@ -84,7 +84,7 @@ def convert(path: Path, dialect: Dialect, out: CellsWriter) -> None:
         text = CleanText(stream, dialect.encoding, out.name)
         reading = _Reading(text, out.name)
         for element in reading.records_at(place, _teller(out, reading)):
-            _record(element, records)
+            _record(element, records, suspicious=text.undecodable)
     for note in text.notes:
         out.note(note)
     if not reading.records:
@@ -95,11 +95,11 @@ def convert(path: Path, dialect: Dialect, out: CellsWriter) -> None:
         )  # fmt: skip
 
 
-def _record(element: Any, records: RecordsOut) -> None:
+def _record(element: Any, records: RecordsOut, *, suspicious: bool) -> None:
     line = element.sourceline
     where = f"line {line}" if line and line < 65_535 else "past line 65,535"
-    if any(UNDECODABLE in text for text in element.itertext()) or any(
-        UNDECODABLE in value for inner in element.iter() for value in inner.attrib.values()
+    if suspicious and any(
+        UNDECODABLE in text for inner in element.iter() for text in (*inner.itertext(), *inner.attrib.values())
     ):
         shown = " ".join("".join(element.itertext()).replace(UNDECODABLE, "\ufffd").split())
         records.bad(

@@ -63,6 +63,8 @@ class CleanText:
 
     def __init__(self, stream: IO[bytes], encoding: str, name: str) -> None:
         self._stream, self._encoding, self._name = stream, encoding, name
+        self.undecodable = False
+        """Whether some bytes so far were not in the encoding."""
         self._line = 1
         self._closer: str | None = None
         self._entities: dict[str, str] = {}
@@ -104,6 +106,7 @@ class CleanText:
         """The part of a text that is done with, mended, and the rest that waits for more."""
         if "\udcff" in text:
             text = text.replace("\udcff", UNDECODABLE)
+            self.undecodable = True
         if match := _CONTROL.search(text):
             line = self._line + text.count("\n", 0, match.start())
             code = ord(match[0])
