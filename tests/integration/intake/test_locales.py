@@ -12,10 +12,11 @@ from sqlalchemy import text
 from pim_platform.catalog.checksum import compare_engines
 from pim_platform.intake.bulk import bulk_upsert
 from pim_platform.intake.models import ImportJob
+from pim_platform.intake.promoting import promote_job
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy.tenants import TenantInfo
-from tests.support.imports import ACTOR, import_bytes
+from tests.support.imports import ACTOR, import_bytes, run_job
 
 MakeTenant = Callable[..., TenantInfo]
 FIELDS = [{"name": "title", "type": "string", "localizable": True}]
@@ -78,3 +79,15 @@ def test_records_give_locales_as_an_object_or_the_default_one(workspace: Workspa
     )  # fmt: skip
     assert done
     assert titles(workspace, tenant.id) == {"a": {"en-US": "Lamp", "de-DE": "Lampe"}, "b": {"fr-FR": "Tasse"}}
+
+
+def test_a_dry_run_counts_and_promotes_the_merged_locales(workspace: Workspace, make_tenant: MakeTenant) -> None:
+    tenant = make_tenant()
+    imported(workspace, tenant, "SKU,Name,en\nA,Lamp,Lamp\nB,Mug,Mug\n", "en-US")
+    columns = [column(0, "sku"), column(1, "name"), column(2, "title", "de-DE", "de")]
+    content = b"sku,name,de\nA,Lamp,Lampe\nB,Mug,\n"
+    dry = import_bytes(workspace, tenant.id, content, confirm={"columns": columns, "fields": FIELDS}, dry_run=True)
+    assert counts(dry) == {"read": 2, "updated": 1, "unchanged": 1}
+    promote_job(workspace, tenant.id, dry.id, ACTOR)
+    assert run_job(workspace, tenant.id, dry.id).state == "done"
+    assert titles(workspace, tenant.id) == {"a": {"en-US": "Lamp", "de-DE": "Lampe"}, "b": {"en-US": "Mug"}}
