@@ -45,6 +45,7 @@ _FLAG_WORDS = re.compile(
     r"allowed|enabled|only|active|required|tracked|aktiv|exempt|flag)$|"
     r"^(vegan|vegetarian|organic|discontinued|exclusive|hazardous|fragile|waterproof|prop 65)$"
 )
+_CONTENT = re.compile(r"\d\s*(mg|g|gr|kg|ml|cl|dl|l|oz|lbs?|mm|cm|m)\b", re.IGNORECASE)
 _IMAGE = re.compile(r"\.(jpe?g|png|gif|webp|avif|svg|tiff?|bmp)(?:$|[?#])", re.IGNORECASE)
 
 
@@ -110,7 +111,7 @@ def known(key: str, score: float = EXACT) -> Candidate | None:
 
 
 #: Names of a SKU that mean the manufacturer's number where another column is the SKU.
-_MAKERS = frozenset({"part number", "part no", "part code", "teilenummer", "modellnummer", "style number"})
+_MAKERS = frozenset({"part number", "part no", "part code", "teilenummer", "modellnummer"})
 
 
 def _second(candidate: Candidate, facts: HeaderFacts) -> Candidate | None:
@@ -373,6 +374,8 @@ def by_cells(facts: HeaderFacts, profile: ColumnProfile) -> list[Candidate]:
 
 def fitted(candidate: Candidate, facts: HeaderFacts, profile: ColumnProfile) -> Candidate:
     """The candidate with its score lowered, or turned into an attribute, where the cells disagree."""
+    if candidate.target == "attribute" and facts.question and candidate.type != "boolean" and profile.boolean_like:
+        return replace(candidate, score=0.0)  # "In print?" asks, "print" is a pattern
     if profile.filled == 0 or candidate.target in ("attribute", "ignore"):
         return candidate
     weak = candidate.score < _KNOWN
@@ -394,6 +397,9 @@ def _disagreement(candidate: Candidate, facts: HeaderFacts, profile: ColumnProfi
     if target == "weight" and numeric < 0.7 and not any(re.search(r"\d", e) for e in profile.examples):
         return "its cells are no numbers"
     counted = sum(bool(re.search(r"\d", example)) for example in profile.examples)
+    contents = sum(bool(_CONTENT.search(example)) for example in profile.examples)
+    if target == "stock_quantity" and 2 * contents >= len(profile.examples) > 0:
+        return "its cells say how much is in a package"
     if target == "stock_quantity" and numeric < 0.3 and 2 * counted < len(profile.examples):
         return "its cells are no numbers"
     if (

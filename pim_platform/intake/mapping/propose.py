@@ -256,6 +256,8 @@ def _rank(candidate: Candidate, facts: HeaderFacts, profile: ColumnProfile) -> f
     rank -= 0.0004 * min(candidate.order, 50) + 0.002 * len(facts.parents)
     if candidate.target == "sku":
         rank += 0.02 * profile.distinct_share
+    if candidate.target == "gtin":
+        rank += 0.02 * profile.gtin_share
     if candidate.target in _MONEY:
         told = set((facts.leaf or facts.full_key).split())
         taxes = dictionary().words
