@@ -405,6 +405,8 @@ def _type(target: str, choice: Candidate | None, facts: HeaderFacts, profile: Co
     if profile.type == "array" and profile.listed and target in _LISTABLE | _SEVERAL:
         return "string" if target not in _LISTS and _per_variant(facts) else "array"
     if target in _LISTABLE:
+        if target == "image_url" and profile.separator and not _links_apart(profile):
+            return "url" if profile.url_share >= 0.9 else "string"
         if profile.separator in (",", ";", "\n") or (profile.separator == "|" and not _is_one_category(target, facts)):
             return "array"
         if target == "image_url":
@@ -415,6 +417,14 @@ def _type(target: str, choice: Candidate | None, facts: HeaderFacts, profile: Co
     if target != "attribute":
         return "string"
     return _attribute_type(choice.type if choice else None, facts, profile)
+
+
+def _links_apart(profile: ColumnProfile) -> bool:
+    """Whether the separator stands between links (or file names), and not within them."""
+    if profile.url_share < 0.5 or profile.max_length > max(map(len, profile.examples), default=0):
+        return True  # no links, or examples that are cut off
+    parts = [[part.strip() for part in example.split(profile.separator)] for example in profile.examples]
+    return any(sum(part.lower().startswith("http") for part in several) > 1 for several in parts)
 
 
 def _per_variant(facts: HeaderFacts) -> bool:
