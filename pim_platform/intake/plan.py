@@ -18,7 +18,7 @@ from pim_platform.catalog.staged import FIELD_PREFIX, RAW_PREFIX
 from pim_platform.intake.dialect import Dialect
 from pim_platform.intake.listed import holds_lists, joined, one_gtin, one_value, priced
 from pim_platform.intake.mapping.models import PRODUCT_COLUMN_TYPES, ColumnMapping, Mapping
-from pim_platform.intake.repairs import IDENTIFIERS, is_rounded, repair
+from pim_platform.intake.repairs import IDENTIFIERS, is_error, is_rounded, repair
 from pim_platform.intake.transforming import failed, transformed
 from pim_platform.intake.values import Rules, clean, convert, form_of, row_currencies
 from pim_platform.intake.vocabulary import bcp47
@@ -95,7 +95,10 @@ class Plan:
             form = form_of(texts[f"t.{column.index}"], output.type, rules)
             parsed = convert(text, output.type, rules, form=form, row_currency=currency)
             values.append(parsed.alias(value))
-            verdicts.append((pl.col(value).is_not_null() | text.is_null()).alias(f"{OK_PREFIX}{column.index}"))
+            verdict = pl.col(value).is_not_null() | text.is_null()
+            if (errors := is_error(texts[f"t.{column.index}"])) is not None:
+                verdict &= ~pl.lit(errors)  # no text either, whatever type the field has
+            verdicts.append(verdict.alias(f"{OK_PREFIX}{column.index}"))
         # Lazily, because only then Polars computes what expressions share once.
         parsed_frame = texts.lazy().with_columns(values).with_columns(verdicts).collect()
         combined = parsed_frame.with_columns([_combined(output) for output in self.outputs])

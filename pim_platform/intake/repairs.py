@@ -20,6 +20,12 @@ _ROUNDED = r"^[0-9](?:[.,][0-9]+)?E\+[0-9]{2}$"
 #: An apostrophe before digits marks text in a spreadsheet; before letters it may belong to the text ('90s, 't).
 _MARKED = r"^'([0-9][0-9 ./,\-]*)$"
 _FORMULA = r'^="([^"]*)"$'
+#: Errors as spreadsheets write them, in English, German, French, Spanish, Italian, Portuguese and Dutch.
+_ERRORS = [
+    "#REF!", "#N/A", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#SPILL!", "#CALC!", "#FIELD!", "#BLOCKED!",
+    "#BEZUG!", "#NV", "#WERT!", "#ZAHL!", "#VALEUR!", "#NOM?", "#NOMBRE!", "#¡REF!", "#¡VALOR!", "#¡DIV/0!",
+    "#¿NOMBRE?", "#¡NUM!", "#N/D", "#VALORE!", "#RIF!", "#NOME?", "#VALOR!", "#WAARDE!", "#NAAM?", "#VERW!", "#DEEL/0!",
+]  # fmt: skip
 _INVISIBLE = r"[\u200b\u200c\u200d\u2060\ufeff\u00ad]"
 
 
@@ -42,6 +48,14 @@ def repair(cells: pl.Series, *, identifier: bool, text: bool, repairs: Counter[s
 def is_rounded(cells: pl.Series) -> pl.Series:
     """Which cells are numbers whose last digits a spreadsheet has dropped; null counts as none."""
     return cells.str.contains(_ROUNDED).fill_null(False)
+
+
+def is_error(cells: pl.Series) -> pl.Series | None:
+    """Which cells are a spreadsheet's error, such as ``#REF!``, instead of a value; None where none is."""
+    if not cells.str.starts_with("#").any():
+        return None
+    found = cells.is_in(_ERRORS).fill_null(False)
+    return found if found.any() else None
 
 
 def _replaced(before: pl.Series, after: pl.Series, kind: str, repairs: Counter[str]) -> pl.Series:

@@ -133,6 +133,11 @@ class Validator:
     def _of_cells(self, output: Output, column: ColumnMapping) -> dict[str, pa.Column]:
         """Checks of cells before they are values."""
         columns: dict[str, pa.Column] = {}
+        if output.type == "string":  # of the other types an error is no value anyhow
+            name = f"{OK_PREFIX}{column.index}"
+            columns[name] = pa.Column(pl.Boolean, pa.Check.eq(True), nullable=False)
+            fix = "correct the formula in the spreadsheet, or empty the cell"
+            self._add(name, "equal_to", column.index, "cell_error", "a text, not the error of a spreadsheet", fix)
         if self._plan.lists and output.type not in MULTI_VALUED_TYPES:
             name = f"{SEVERAL_PREFIX}{column.index}"
             columns[name] = pa.Column(pl.Boolean, pa.Check.eq(False), nullable=False)

@@ -246,3 +246,13 @@ def test_real_catalogues_are_staged_as_proposed(
     result = stage(catalogues / file, proposal.dialect, proposal.mapping, schema, tmp_path)
     assert (result.read, result.valid) == (read, valid)
     assert set(result.reasons) <= {"missing_sku"}
+
+
+def test_an_error_of_a_spreadsheet_is_no_text(tmp_path: Path) -> None:
+    content = "SKU,Name\nA,#REF!\n#N/A,Beta\nC,#1 choice\n"
+    result = staged(content, {"SKU": "sku", "Name": "name"}, tmp_path)
+    assert (result.valid, result.rejected) == (1, 2)
+    assert [(r["value"], r["error_code"]) for r in result.sample_rejects] == [
+        ("#REF!", "cell_error"),
+        ("#N/A", "cell_error"),
+    ]
