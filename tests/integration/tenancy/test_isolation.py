@@ -672,6 +672,13 @@ def _(two: Two) -> Any:
     return proposing.propose_job(two.workspace, two.a.id, two.land())
 
 
+@case("intake.proposing.propose_again")
+def _(two: Two) -> Any:
+    with pytest.raises(NotFound):
+        proposing.propose_again(two.workspace, two.a.id, two.b.waiting, {"delimiter": ","})
+    return proposing.propose_again(two.workspace, two.a.id, two.proposed(), {"delimiter": ","})
+
+
 @case("intake.proposing.fail_job")
 def _(two: Two) -> Any:
     with pytest.raises(NotFound):
