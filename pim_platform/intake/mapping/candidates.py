@@ -124,8 +124,8 @@ def _second(candidate: Candidate, facts: HeaderFacts) -> Candidate | None:
 def _weak(key: str) -> list[Candidate]:
     names = dictionary()
     for form in (key, fold(key)):
-        if form in names.weak:
-            return [Candidate(target, WEAK, f"'{key}' can mean {target}") for target in names.weak[form]]
+        if form in names.doubtful:
+            return [Candidate(target, WEAK, f"'{key}' can mean {target}") for target in names.doubtful[form]]
     return []
 
 

@@ -28,8 +28,10 @@ class Dictionary:
 
     targets: dict[str, tuple[str, int]] = field(default_factory=dict)
     """name -> (target, position in its list: the earlier the more usual)."""
-    weak: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Names that are not enough on their own, and the targets they can mean."""
+    weak: dict[str, str] = field(default_factory=dict)
+    """Names that are not enough on their own, and the target they mean most often."""
+    doubtful: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The same names, and all targets they can mean."""
     attributes: dict[str, tuple[str, FieldType | None]] = field(default_factory=dict)
     """name -> (field, type; None: the cells decide)."""
     components: dict[str, str] = field(default_factory=dict)
@@ -67,7 +69,8 @@ def dictionary() -> Dictionary:
                             found.targets.setdefault(variant, (target, position))
     for target, languages in core.items():
         for variant in _variants(_split(languages.get("weak", ""))):
-            found.weak[variant] = (*found.weak.get(variant, ()), target)
+            found.weak.setdefault(variant, target)
+            found.doubtful[variant] = (*found.doubtful.get(variant, ()), target)
     for attribute, entry in _read("attributes").items():
         kind = entry["type"]
         if kind not in FIELD_TYPES and kind != _ANY:
