@@ -322,6 +322,14 @@ def rejects_file(settings: Settings, workspace: Workspace, job: ImportJob) -> Pa
 def report(job: ImportJob, rejects: Path | None, *, as_json: bool, skipped: bool = False) -> None:
     """Print what became of the job: its ledger, or why it waits or failed; ``skipped``: of the import before."""
     ledger = job.ledger()
+    if ledger and ledger["read"] and ledger["rejected"] == ledger["read"]:
+        reasons = job.reject_reasons or {}
+        commonest = max(reasons, key=lambda code: reasons[code], default="unknown")
+        click.echo(
+            f"Nothing was imported: all {ledger['read']:,} records were rejected, most of them as {commonest}. "
+            "The rejects file says for each record how to mend it; where a column was misread, correct the mapping.",
+            err=True,
+        )
     if as_json:
         empty = dict.fromkeys(("read", "created", "updated", "unchanged", "rejected", "superseded", "merged"), 0)
         answer: dict[str, Any] = {
