@@ -1,0 +1,146 @@
+"""Two tenants with the same SKUs, and the register of what alpha does beside bravo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+from pim_platform.catalog import products
+from pim_platform.intake import cancelling, confirming, jobs, proposing
+from pim_platform.intake.models import ImportJob
+from pim_platform.intake.workspace import Workspace
+from pim_platform.storage.postgres import tenant_session
+from pim_platform.tenancy import keys, usage, users
+from pim_platform.tenancy.tenants import TenantInfo, create_tenant
+from tests.support.imports import ACTOR, import_bytes, land_bytes
+
+CONTENT = "SKU,Name,Colour,Price\nX-1,{0} one,{0} red,{1}.5\nX-2,{0} two,{0} blue,{1}.25\n"
+CONFIRM = {
+    "mapping": {"SKU": "sku", "Name": "name", "Colour": "tone", "Price": "price"},
+    "fields": [{"name": "tone"}, {"name": "price", "type": "price"}],
+}
+
+
+@dataclass
+class Side:
+    """One tenant of the pair, and the ids of what it has."""
+
+    tenant: TenantInfo
+    word: str
+    done: UUID
+    waiting: UUID
+    key: str
+    user: str
+    product_ids: list[UUID] = field(default_factory=list)
+
+    @property
+    def id(self) -> UUID:
+        return self.tenant.id
+
+
+@dataclass
+class Two:
+    """Alpha calls every function; bravo must neither be seen nor touched by it."""
+
+    workspace: Workspace
+    a: Side
+    b: Side
+
+    def session(self) -> Any:
+        return tenant_session(self.workspace.app, self.a.id)
+
+    def land(self, content: bytes | None = None) -> UUID:
+        body = content or f"SKU,Name,Colour,Price\nX-1,alpha {uuid4()},,\n".encode()
+        return land_bytes(self.workspace, self.a.id, body)
+
+    def proposed(self) -> UUID:
+        job_id = self.land()
+        proposing.propose_job(self.workspace, self.a.id, job_id)
+        return job_id
+
+    def confirmed(self) -> UUID:
+        job_id = self.proposed()
+        confirming.confirm_job(self.workspace, self.a.id, job_id, actor=ACTOR, mapping=CONFIRM["mapping"])  # type: ignore[arg-type]
+        return job_id
+
+    def done(self) -> ImportJob:
+        with self.session() as session:
+            return jobs.get_job(session, self.a.done)
+
+
+def _spend_and_teach(workspace: Workspace, tenant_id: UUID) -> None:
+    """Spend a tenant's budget of today, and teach it a header that nobody else has."""
+    usage.reserve(workspace.app, tenant_id, Decimal(1), default_budget=1.0, endpoint="bravo")
+    job_id = land_bytes(workspace, tenant_id, b"SKU,Name,only bravo's\nX-1,bravo one,bravo\n", source="bravo-only")
+    proposing.propose_job(workspace, tenant_id, job_id)
+    confirming.confirm_job(
+        workspace,
+        tenant_id,
+        job_id,
+        actor=ACTOR,
+        mapping={"SKU": "sku", "Name": "name", "only bravo's": "bravo_field"},
+        fields=[{"name": "bravo_field"}],
+    )
+    cancelling.cancel_job(workspace, tenant_id, job_id, ACTOR)
+
+
+def make_side(workspace: Workspace, word: str, price: int) -> Side:
+    tenant = create_tenant(
+        workspace.app, f"{word}{uuid4().hex[:10]}", currency="EUR", locale="en-US", timezone="UTC", actor=ACTOR
+    )
+    job = import_bytes(workspace, tenant.id, CONTENT.format(word, price).encode(), confirm=CONFIRM)
+    waiting = land_bytes(workspace, tenant.id, CONTENT.format(f"{word} waiting", price).encode())
+    proposing.propose_job(workspace, tenant.id, waiting)
+    key = keys.create_key(workspace.app, tenant.id, role="admin", name=f"{word} key", actor=ACTOR)
+    if word == "bravo":
+        _spend_and_teach(workspace, tenant.id)
+    user = f"{word}-{uuid4().hex[:8]}@example.com"
+    users.create_user(
+        workspace.app, tenant.id, email=user, name=word, password="long enough", role="editor", actor=ACTOR
+    )
+    side = Side(tenant, word, job.id, waiting, key, user)
+    with tenant_session(workspace.app, tenant.id) as session:
+        side.product_ids = [product.id for product in products.list_products(session).products]
+    return side
+
+
+def shown(value: Any) -> str:
+    """Everything a value would tell a reader."""
+    if isinstance(value, ImportJob) or hasattr(value, "__table__"):
+        return repr({column.name: getattr(value, column.key) for column in value.__table__.columns})
+    if isinstance(value, dict):
+        return repr({key: shown(entry) for key, entry in value.items()})
+    if isinstance(value, list | tuple):
+        return repr([shown(entry) for entry in value])
+    return repr(value)
+
+
+Case = Callable[[Two], Any]
+CASES: dict[str, Case] = {}
+#: Functions that stand above tenants by design, and why that tells nobody anything about a tenant.
+ABOVE_TENANTS = {
+    "tenancy.tenants.create_tenant": "makes a tenant",
+    "tenancy.tenants.list_tenants": "for operators and sensors; never behind a tenant's key",
+    "tenancy.tenants.find_tenant": "the same, for one slug",
+    "tenancy.keys.authenticate": "finds whose key this is; tested below",
+    "tenancy.users.login": "finds whose login this is; tested below",
+    "intake.collecting.collect": "the collector, for operators and a schedule; tested beside it",
+    "intake.assisting.assist_without_server": "for a file without a tenant; has no database",
+    "intake.mapping.claude.api_key": "reads a setting",
+    "intake.mapping.claude.ask": "asks what it is given; has no database",
+    "intake.mapping.claude.cost_of": "arithmetic",
+    "intake.mapping.claude.worst_cost": "arithmetic",
+    "tenancy.bootstrap.first_start": "makes the first tenant of an empty installation",
+}
+
+
+def case(name: str) -> Callable[[Case], Case]:
+    def add(function: Case) -> Case:
+        assert name not in CASES, name
+        CASES[name] = function
+        return function
+
+    return add
