@@ -44,6 +44,8 @@ _CODES = words_of(
 #: Of these, those that stand first in Romance and Slavic languages and count nothing ("number of pages").
 _CODES_FIRST = words_of("code cod kod kód código codigo codice référence referencia ref id код артикул")
 _CODED_END = re.compile(r"(nummer|nr|code|numero|číslo|numer)$")
+#: Types whose fields hold one value; texts are joined.
+_ONE_VALUE = frozenset({"number", "price", "boolean", "url"})
 _YES_OR_NO = frozenset(words.TRUE_WORDS + words.FALSE_WORDS)
 _DATE = re.compile(r"(^| )(date|datum|dato|fecha|data|datetime|day|päivämäärä|dátum|tarih|tarihi|дата)( |$)|日|날짜")
 #: Categories in the plural.
@@ -91,6 +93,9 @@ def propose_mapping(
             found[index] = [_VALUES_APART]
     _tell_measures(facts, profiles, found)
     _tell_odoo(facts, found)
+    for index, profile in enumerate(profiles):
+        if _holds_several(profile):  # a list of the variants' SKUs identifies no record
+            found[index] = [candidate for candidate in found[index] if candidate.target != "sku"]
     for index, hint in (hints or {}).items():
         found[index] = sorted([fitted(hint, facts[index], profiles[index]), *found[index]], key=lambda c: -c.score)
     chosen = _assign(found, facts, profiles)
@@ -151,7 +156,8 @@ def _name_from_description(chosen: list[Candidate | None], profiles: Sequence[Co
         profile = profiles[index]
         if choice is None or choice.target != "description" or profile.filled < 2 or profile.null_share > 0.05:
             continue
-        if profile.mean_length <= _NAME_LENGTH and profile.distinct_share >= 0.8 and profile.text_share >= 0.3:
+        named = profile.text_share >= 0.3 or (profile.number_share < 0.05 and profile.mean_length >= 4)
+        if profile.mean_length <= _NAME_LENGTH and profile.distinct_share >= 0.8 and named:
             reason = f"{choice.reason}; nothing else is the name, and its texts are short and differ"
             chosen[index] = replace(choice, target="name", score=PARTIAL, reason=reason)
             return
@@ -303,6 +309,8 @@ def _column(
     target = choice.target if choice else "attribute"
     kind = _several_prices(several) or _type(target, choice, facts, profile)
     wanted = (choice.field if choice else None) or (target if target != "attribute" else "")
+    if kind == "array" and (target in _NUMBERS or target == "status"):
+        wanted = snake_case(_own_words(facts))  # the field of that meaning holds one number
     if target == "variant_group" or (target in MANY and wanted in used):
         wanted = snake_case(facts.key, "group")
     field = _free_name(wanted, header, facts, index, used, kind, schema, main)
@@ -333,13 +341,22 @@ def _column(
         reason=reason,
         tier=_tier(choice),
         locale=facts.locale,
-        currency=(facts.currency or profile.currency) if kind in ("price", "multi_price") else None,
+        currency=(facts.currency or _told(profile, schema)) if kind in ("price", "multi_price") else None,
         unit=facts.unit or ("g" if "grams" in facts.key.split() else None) or profile.unit,
         separator=separator,
         decimal=profile.decimal if kind in ("number", "price", "multi_price") else None,
         component=choice.component if choice else None,
         option=choice.option if choice else None,
     )
+
+
+def _told(profile: ColumnProfile, schema: ProductSchema | None) -> str | None:
+    """The currency that the cells name; of a sign that several share (``$``) the tenant's own, where it is one."""
+    home = schema.default_currency if schema else None
+    for usual, few in words.SHARED_SIGNS.values():
+        if profile.currency == usual and home in few and not any(str(usual) in e.upper() for e in profile.examples):
+            return home
+    return profile.currency
 
 
 def holds(known: FieldType, kind: FieldType, profile: ColumnProfile) -> bool:
@@ -388,8 +405,21 @@ def _free_name(
     return f"{name}_{number}"
 
 
+def _holds_several(profile: ColumnProfile) -> bool:
+    """Whether cells of the column are lists of different values, as those of variants without rows of their own."""
+    return profile.listed and profile.type == "array"
+
+
 def _type(target: str, choice: Candidate | None, facts: HeaderFacts, profile: ColumnProfile) -> FieldType:
-    """The type a column's values have: by its meaning first, corrected by its cells."""
+    """The type a column's values have; one that holds a single value would reject every list of several."""
+    kind = _type_of_one(target, choice, facts, profile)
+    if _holds_several(profile) and kind in _ONE_VALUE:
+        return "multi_price" if target in _MONEY else "array"
+    return kind
+
+
+def _type_of_one(target: str, choice: Candidate | None, facts: HeaderFacts, profile: ColumnProfile) -> FieldType:
+    """The type by the column's meaning first, corrected by its cells."""
     empty = profile.filled == 0
     if target in _MONEY:
         return _price_type(facts, profile)

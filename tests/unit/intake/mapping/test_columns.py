@@ -159,7 +159,11 @@ def test_doubtful_meanings_are_not_taken_without_asking() -> None:
         ("internal code", ["0012", "0450"], "string"),
         ("number of pages", ["320", "96"], "number"),
         ("reviews[].rating", ['["5","4"]'], "array"),
-        ("variants[].inventory_quantity", ['["5","4"]'], "number"),
+        ("variants[].inventory_quantity", ['["5","4"]'], "array"),
+        ("variants[].inventory_quantity", ['["5","5"]'], "number"),
+        ("variants[].price", ['["5.50","4.50"]'], "multi_price"),
+        ("variants[].in_stock", ['["true","false"]'], "array"),
+        ("measures[weight]", ['["5","4"]'], "array"),
         ("variants[].manage_inventory", ['["true","true"]'], "boolean"),
         ("prices[].amount", ['["19.50","22.00"]'], "multi_price"),
         ("price", ["EUR 5.00", "EUR 7.50"], "price"),
@@ -170,6 +174,19 @@ def test_doubtful_meanings_are_not_taken_without_asking() -> None:
 )
 def test_types_follow_meaning_and_cells(header: str, cells: list[str], kind: str) -> None:
     assert proposed({"sku": ["a", "b"], header: [*cells]})[header].type == kind
+
+
+def test_lists_of_the_variants_leave_fields_of_one_value_alone() -> None:
+    cells = {
+        "variants[].sku": ['["a-1","a-2"]', '["b-1","b-2"]'],
+        "product_code": ["a", "b"],
+        "variants[].stock": ['["1","2"]'],
+    }
+    columns = proposed({**cells})
+    assert columns["variants[].sku"].target != "sku"
+    assert columns["product_code"].field == "sku"
+    assert columns["variants[].stock"].field == "variant_stock"
+    assert columns["variants[].stock"].type == "array"
 
 
 def test_fields_of_several_columns_have_names_of_their_own() -> None:
