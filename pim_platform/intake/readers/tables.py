@@ -117,16 +117,19 @@ class _Sections:
         """Lines that tell what they are by themselves, wherever they stand."""
         first = pl.col(f"{RAW_PREFIX}0")
         suspects = frame.filter(
-            first.str.contains(_COMMENT) | first.str.contains(_TOTAL) | (first == self._headers[0]) | first.is_null()
+            first.str.contains(_COMMENT)
+            | first.str.contains(_TOTAL)
+            | (first.str.to_lowercase() == self._headers[0].lower())
+            | first.is_null()
         )
         if suspects.height == 0:
             return
         cells = [f"{RAW_PREFIX}{index}" for index in range(len(self._headers))]
-        headers = [header.strip() for header in self._headers]
+        headers = [header.strip().casefold() for header in self._headers]
         if headers[0]:
-            again = suspects.filter(first == self._headers[0])
+            again = suspects.filter(first.str.to_lowercase() == self._headers[0].lower())
             moved.setdefault("repeated_header", []).extend(
-                row[0] for row in again.rows() if [(cell or "").strip() for cell in row[1:]] == headers
+                row[0] for row in again.rows() if [(cell or "").strip().casefold() for cell in row[1:]] == headers
             )
         filled = pl.sum_horizontal(pl.col(name).is_not_null() for name in cells)
         numbers = pl.sum_horizontal(pl.col(name).str.contains(_VALUE).fill_null(False) for name in cells)

@@ -102,6 +102,7 @@ PRODUCTS = "SKU,Name,Price,Stock\n" + "".join(f"A{i},Lamp {i},{i}.5,{i}\n" for i
         ("Total,,36.0,36\n", ["totals_line"]),
         (",Gesamt:,36.0,\n", ["totals_line"]),
         ("\nSKU,Name,Price,Stock\nA9,Lamp 9,1.5,2\n", ["repeated_header"]),
+        ("sku,NAME,price,stock\nA9,Lamp 9,1.5,2\n", ["repeated_header"]),
         ("\nCustomer,Address,City,Phone\nMiller,Road 1,Bonn,none\n", ["other_table"] * 2),
         ("\nShipping\nZone,Carrier\nEU,Fast\nUS,Slow\nUK,None\n", ["other_table"] * 5),
         ("# end of the list\n", ["comment_line"]),
