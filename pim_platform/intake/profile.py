@@ -36,6 +36,8 @@ _UNIT = re.compile(r"(.*\d)\s*([a-zA-Zµ°%²³/\"″]{1,6})")
 _MONEY = re.compile(words.CURRENCY_PATTERN)
 _URL = re.compile(r"https?://[^\s/?#]+\S*", re.IGNORECASE)
 _PER_UNIT = re.compile(words.PER_UNIT)
+#: What may stand before a group of three digits; a group of thousands never begins with a zero.
+_GROUP = re.compile(r"[-+−]?[1-9]\d{0,2}[.,]")
 #: Accountants' brackets around what is owed, and a dash for no cents.
 _OWED = re.compile(r"^\((.*)\)$")
 _CENTLESS = re.compile(r"[.,][-–—]+$")
@@ -251,8 +253,9 @@ def _decimal(numbers: list[str]) -> Literal[".", ","] | None:
         last = signs[-1]
         tail = len(number) - number.rindex(last) - 1
         decimal: str | None = last
-        if len(set(signs)) == 1 and (len(signs) > 1 or tail == 3):
-            # Repeated, it separates thousands; once before three digits it could be either.
+        grouped = tail == 3 and _GROUP.match(number) is not None
+        if len(set(signs)) == 1 and (len(signs) > 1 or grouped):
+            # Repeated, it separates thousands; once before three digits it could be either, but not in 0,650.
             decimal = None if len(signs) == 1 else ("," if last == "." else ".")
         comma, point = comma + (decimal == ","), point + (decimal == ".")
     if comma == point:
@@ -263,7 +266,7 @@ def _decimal(numbers: list[str]) -> Literal[".", ","] | None:
 def _thousands(numbers: list[str]) -> Literal[".", ","] | None:
     """The decimal sign of amounts of money that hold nothing but groups of three digits: nobody prices in mills."""
     signs = {c for number in numbers for c in number if c in ".,"}
-    if len(signs) != 1 or not all(re.fullmatch(r"[-+−]?\d{1,3}(?:[.,]\d{3})*|[-+−]?\d+", n) for n in numbers):
+    if len(signs) != 1 or not all(re.fullmatch(r"[-+−]?[1-9]\d{0,2}(?:[.,]\d{3})*|[-+−]?\d+", n) for n in numbers):
         return None
     return "," if signs == {"."} else "."
 

@@ -62,8 +62,9 @@ _OWED_MONEY = r"^([^0-9()]*)\(([^()]*[0-9][^()]*)\)([^0-9()]*)$"
 _MINUS_BEHIND = r"^([^-\u2212]*[0-9])\s*[-\u2212]$"
 #: Swiss and German shops write a dash for no cents.
 _CENTLESS = r"[.,][-–—]+$"
-_POINT = r"^[-+]?(?:\d+|\d{1,3}(?:,\d{3})+)?(?:\.\d*)?(?:[eE][-+]?\d{1,3})?$"
-_COMMA = r"^[-+]?(?:\d+|\d{1,3}(?:\.\d{3})+)?(?:,\d*)?(?:[eE][-+]?\d{1,3})?$"
+#: No group of thousands begins with a zero: ``0,650`` read with a point is no 650.
+_POINT = r"^[-+]?(?:\d+|[1-9]\d{0,2}(?:,\d{3})+)?(?:\.\d*)?(?:[eE][-+]?\d{1,3})?$"
+_COMMA = r"^[-+]?(?:\d+|[1-9]\d{0,2}(?:\.\d{3})+)?(?:,\d*)?(?:[eE][-+]?\d{1,3})?$"
 _URL = r"^[hH][tT][tT][pP][sS]?://[^\s/?#]"
 _BLANK = r"\s"
 #: Everything in a price that is no currency sign.
@@ -168,7 +169,10 @@ def convert(
         if form is None:
             return price(text, rules, currency)
         written = _currency_of(form, rules) if form.prefix or form.suffix else None
-        return price_json(_formed(text, form), currency if written is None else pl.lit(written))
+        if written is not None:
+            sign = re.sub(_NOT_SIGN, "", form.prefix + form.suffix).upper()
+            currency = _shared(pl.lit(sign), currency, pl.lit(written))
+        return price_json(_formed(text, form), currency)
     return multi_price(text, rules, currency)
 
 
@@ -260,7 +264,7 @@ def price(text: pl.Expr, rules: Rules, default: pl.Expr) -> pl.Expr:
     sign = text.str.replace_all(_NOT_SIGN, "").str.to_uppercase()
     known = words.currency_names(rules.currency)
     code = sign.replace_strict(list(known), list(known.values()), default=None, return_dtype=pl.String)
-    currency = pl.when(sign == "").then(default).otherwise(code)
+    currency = pl.when(sign == "").then(default).otherwise(_shared(sign, default, code))
     # The shape is checked over the whole cell, so that no digit is left out unnoticed ("5-10", "12 kr 50").
     bare = pl.when(text.str.contains(_MONEY)).then(text.str.extract(_BARE))
     amount = number(bare, rules)
@@ -274,6 +278,13 @@ def price(text: pl.Expr, rules: Rules, default: pl.Expr) -> pl.Expr:
     )
     given = price_json(number(amount, Rules()), given_code)
     return pl.when(text.str.starts_with("{")).then(given).otherwise(written)
+
+
+def _shared(sign: pl.Expr, told: pl.Expr, code: pl.Expr) -> pl.Expr:
+    """The currency of a sign: of one that several share the ``told`` one where it is among them, else ``code``."""
+    for shared, (_, few) in words.SHARED_SIGNS.items():
+        code = pl.when((sign == shared.replace(".", "")) & told.is_in(few)).then(told).otherwise(code)
+    return code
 
 
 def _bare_amounts(cells: pl.Series) -> pl.Series:

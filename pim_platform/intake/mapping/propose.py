@@ -353,9 +353,10 @@ def _column(
 def _told(profile: ColumnProfile, schema: ProductSchema | None) -> str | None:
     """The currency that the cells name; of a sign that several share (``$``) the tenant's own, where it is one."""
     home = schema.default_currency if schema else None
-    for usual, few in words.SHARED_SIGNS.values():
-        if profile.currency == usual and home in few and not any(str(usual) in e.upper() for e in profile.examples):
-            return home
+    written = {re.sub(r"[\d\s.,'’+-]", "", example).upper() for example in profile.examples} - {""}
+    shared = [words.SHARED_SIGNS.get(sign, (None, frozenset[str]())) for sign in written]
+    if shared and all(usual == profile.currency and home in few for usual, few in shared):
+        return home
     return profile.currency
 
 

@@ -74,16 +74,17 @@ def _shape(text: str, line_end: str, given: Mapping[str, Any], *, complete: bool
 def _decimal_sign(records: list[list[str]]) -> Literal[".", ","] | None:
     """The decimal sign that the file's unambiguous numbers vote for, None where none votes.
 
-    ``12,5`` and ``1.234,56`` are votes for the comma; ``1,234`` could be either and has no vote.
+    ``12,5``, ``0,125`` and ``1.234,56`` are votes for the comma; ``1,234`` could be either and has no vote.
     """
     comma = point = 0
     for record in records:
         for cell in record:
             if not cell or len(cell) > 24 or not any(c.isdigit() for c in cell):
                 continue
-            tail = re.search(r"\d([.,])(\d{1,2}|\d{4,})\D{0,4}$", cell)
-            if tail and re.fullmatch(r"[^\w]*(?:[A-Za-z]{1,3})?\s*[\d.,\s'\u00a0\u202f]+\D{0,4}", cell):
-                comma, point = comma + (tail[1] == ","), point + (tail[1] == ".")
+            tail = re.search(r"\d([.,])(\d{1,2}|\d{4,})\D{0,4}$|(?<![\d.,])0([.,])\d{3}\D{0,4}$", cell)
+            if tail and re.fullmatch(r"[^\w]*(?:[A-Za-z]{1,3}\W?)?\s*[\d.,\s'\u00a0\u202f]+\D{0,4}", cell):
+                sign = tail[1] or tail[3]
+                comma, point = comma + (sign == ","), point + (sign == ".")
     if comma == point:
         return None
     return "," if comma > point else "."

@@ -74,6 +74,23 @@ def test_headers_carry_locale_currency_and_unit(tmp_path: Path) -> None:
     assert [column.field for column in german.columns[1:3]] == ["localized_name", "name"]
 
 
+def test_short_descriptions_are_names_where_nothing_else_is_one(tmp_path: Path) -> None:
+    found = proposal(tmp_path, "Item No.,Description,List Price\nI1,Chair,5.50\nI2,Table,7.25\nI3,Bench,8.10\n")
+    column = found.columns[1]
+    assert (column.field, column.auto) == ("name", False)
+    numbers = proposal(tmp_path, "Item No.,Description,List Price\nI1,4711,5.50\nI2,4712,7.25\nI3,4713,8.10\n")
+    assert numbers.columns[1].field != "name"
+
+
+def test_a_sign_that_several_currencies_share_is_the_tenants_own(tmp_path: Path) -> None:
+    text = "SKU,Name,Price\nA,Chair,$5.50\nB,Table,$7.25\n"
+    home = ProductSchema(default_currency="CAD", default_locale="en")
+    assert proposal(tmp_path, text, schema=home).columns[2].currency == "CAD"
+    assert proposal(tmp_path, text).columns[2].currency == "USD"
+    told = text.replace("$", "US$")
+    assert proposal(tmp_path, told, schema=home).columns[2].currency == "USD"
+
+
 def test_rivals_for_one_field_are_settled_and_the_loser_keeps_a_field_of_its_own(tmp_path: Path) -> None:
     text = "id,SKU,Type,Color,Colour,active,Published\n" + "".join(
         f"{i},S-{i},simple,red,red,yes,true\n" for i in range(10)

@@ -91,3 +91,10 @@ def test_words_of_many_meanings_are_answers_only_in_pairs() -> None:
     assert not profile(["Sand", "Sand"]).boolean_like
     assert profile(["sand", "falsk"]).boolean_like
     assert profile(["是", "否", "是"]).type == "boolean"
+
+
+def test_no_group_of_thousands_begins_with_a_zero() -> None:
+    assert profile(["0,650", "0,200"]).decimal == ","
+    assert profile(["0.125", "12.500"]).decimal == "."
+    assert profile(["1250,500", "7"]).decimal == ","
+    assert profile(["1,250", "2,500"]).decimal is None

@@ -36,6 +36,8 @@ def values(kind: FieldType, cells: list[str | None], **rules: object) -> list[ob
         (".", "1,234", "1234"),
         (".", "1'234.50", "1234.50"),
         (".", "1,5", "BAD"),
+        (".", "0,650", "BAD"),
+        (",", "0.650", "BAD"),
         (".", "007", "7"),
         (".", "+3.", "3"),
         (".", ".5", "0.5"),
@@ -91,6 +93,18 @@ def test_no_currency_is_invented() -> None:
 def test_a_currency_column_decides_row_by_row() -> None:
     cells = pl.Series(["EUR", " usd ", None, "", "nonsense", "£"])
     assert row_currencies(cells, "CHF").to_list() == ["EUR", "USD", "CHF", "CHF", None, "GBP"]
+
+
+def test_a_currency_column_says_which_of_the_currencies_a_shared_sign_is() -> None:
+    frame = pl.DataFrame({"c": ["$ 5", "$ 7", "\u20ac 9"], "k": ["ARS", "USD", "ARS"]})
+    for cells in (frame, frame.head(2)):  # the second is written in one form
+        found = cells.select(
+            parse(
+                pl.col("c"), "price", Rules(currency="EUR"), form=form_of(cells["c"], "price", Rules(currency="EUR")),
+                row_currency=pl.col("k"),
+            ).value
+        ).to_series()  # fmt: skip
+        assert [json.loads(cell)["currency"] for cell in found] == ["ARS", "USD", "EUR"][: cells.height]
 
 
 def test_yes_and_no_in_several_languages() -> None:
