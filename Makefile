@@ -17,7 +17,7 @@ ONCE ?=
 ARGS ?=
 
 # The stack and its tests start dozens of processes; where the environment says so (container images do), each of them
-# would compile all it imports anew: some 3.5 s of processor time. What is kept lies in .venv and __pycache__ only.
+# would compile our modules anew (the libraries are compiled at the sync, see [tool.uv]). __pycache__ is ignored by git.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help sync demo up test test-full lint bench clean
