@@ -359,7 +359,7 @@ class Folding:
     def _parent(self, part: Part, grouping: Grouping) -> Part:
         survey = self._survey
         assert survey.parents is not None
-        frame = part.frame.with_columns(_ref=_cell(grouping.by), _key=sku_key_expr(_cell(self._sku)))
+        frame = part.frame.with_columns(_ref=parent_ref(grouping.by), _key=sku_key_expr(_cell(self._sku)))
         if survey.ids is not None:
             frame = frame.with_columns(_id=pl.col("_ref").str.extract(_BY_ID, 1)).join(
                 survey.ids, left_on="_id", right_on="id", how="left", maintain_order="left"
@@ -490,12 +490,12 @@ def survey(read: Callable[[], Iterable[Batch]], mapping: Mapping, default_locale
                 pairs = frame.select(hash=_key(grouping).hash(), sku=sku_key_expr(_cell(sku)).hash(), k=_key(grouping))
                 noted["sizes"].append(pairs.filter(pl.col("k").is_not_null()).select("hash", "sku").unique())
             if grouping.style == "parent":
-                refs = frame.select(ref=_cell(grouping.by), name=_cell(name) if name is not None else pl.lit(""))
+                refs = frame.select(ref=parent_ref(grouping.by), name=_cell(name) if name is not None else pl.lit(""))
                 children = refs.filter(pl.col("ref").is_not_null())
                 nameless = nameless or bool(children["name"].null_count())
                 noted["parents"].append(children.select("ref").unique())
                 if grouping.ids is not None:
-                    ids = frame.filter(_cell(grouping.by).is_null() & _cell(sku).is_not_null())
+                    ids = frame.filter(parent_ref(grouping.by).is_null() & _cell(sku).is_not_null())
                     noted["ids"].append(ids.select(id=_cell(grouping.ids), id_sku=_cell(sku)).drop_nulls())
         position += frame.height
         if len(locales) > MAX_LOCALES:
@@ -624,7 +624,7 @@ def _with_names(
     found = [pl.DataFrame(schema=schema)]
     for batch in read():
         rows = batch.frame.select(
-            parent_key=sku_key_expr(_cell(sku)), parent_name=_cell(name), above=sku_key_expr(_cell(by))
+            parent_key=sku_key_expr(_cell(sku)), parent_name=_cell(name), above=sku_key_expr(parent_ref(by))
         )
         found.append(rows.join(parents, on="parent_key", how="semi"))
     known = pl.concat(found).unique("parent_key", keep="first", maintain_order=True)
@@ -651,6 +651,12 @@ def _locale_of(index: int, default: str | None) -> pl.Expr:
     spelled = [language.str.to_lowercase(), script.str.to_titlecase(), region.str.to_uppercase()]
     known = pl.concat_str([pl.when(part != "").then(part) for part in spelled], separator="-", ignore_nulls=True)
     return pl.when(cell.is_null()).then(pl.lit(default, pl.String)).when(language.is_not_null()).then(known)
+
+
+def parent_ref(index: int) -> pl.Expr:
+    """What a cell names as a row's parent; WordPress, Magento and PrestaShop write 0 where a record has none."""
+    cell = _cell(index)
+    return pl.when(cell != "0").then(cell)
 
 
 def _cell(index: int) -> pl.Expr:

@@ -68,8 +68,8 @@ def propose_groupings(
     for column in sorted(columns, key=lambda c: (c.target != "variant_group", c.index)):
         if column.target != "variant_group" and keys[column.index] != "handle":
             continue
-        if _filled(first, column.index) == 0:
-            continue
+        if first.select((_cell(column.index) != "0").any().not_()).item():
+            continue  # nothing, or the 0 that stands for no parent (WordPress, Magento, PrestaShop)
         parents = _parents(column, columns, keys, first, sku)
         handles = None if parents else _handles(column, columns, keys, first, schema)
         if parents or handles or column.target == "variant_group":
@@ -205,7 +205,7 @@ def _parents(
     """A column whose cells name the SKU of the row's parent, or its id."""
     if sku is None or sku.index == column.index:
         return None
-    cells = first.select(ref=_cell(column.index)).drop_nulls()
+    cells = first.select(ref=_cell(column.index)).filter(pl.col("ref") != "0")
     by_id = bool(cells["ref"].str.contains(_BY_ID).any())
     known = first.select(key=sku_key_expr(_cell(sku.index))).drop_nulls().unique()
     refs = cells.select(key=sku_key_expr(pl.col("ref"))).unique()

@@ -219,6 +219,20 @@ def test_variations_name_their_parent_by_sku_or_by_id(tmp_path: Path) -> None:
     ]
 
 
+def test_zero_names_no_parent(tmp_path: Path) -> None:
+    rows = [
+        ("1", "variable", "TEE", "T-shirt", "0"),
+        ("2", "variation", "TEE-S", "", "TEE"),
+        ("3", "simple", "MUG", "Mug", "0"),
+    ]
+    result = run(tmp_path, WOO, rows, WOO_FLAT, PARENT)
+    assert rows_of(result.staged, "sku", "kind", "variant_group", "parent_sku") == [
+        ("TEE", "parent", "TEE", None),
+        ("TEE-S", "variant", "TEE", "tee"),
+        ("MUG", "simple", None, None),
+    ]
+
+
 def test_a_row_that_others_name_is_a_parent_and_none_is_its_own(tmp_path: Path) -> None:
     rows = [
         ("", "", "TEE-S", "T-shirt S", "TEE"),
