@@ -28,8 +28,10 @@ _UNITS = frozenset(["unit", "units", "funit", "unittext", "unitcode", "unitname"
 _BESIDE = frozenset([
     "type", "id", "position", "order", "forder", "sort", "sortorder", "visible", "variation", "slug", "lang", "group",
     "section", "sectionname", "groupname", "propertyid", "description", "fdescr", "valueid", "attributeid", "code",
-    "isvisible", "namespace", "key",
+    "isvisible", "namespace", "key", "valueids", "valuesids",
 ])  # fmt: skip
+#: Attributes of members that only say in which language these are.
+_LANGUAGES = ("/@lang", "/@language")
 #: Lists whose names and values are the choices of a product with variants, not facts about it.
 _CHOICES = frozenset(["options", "option", "variantoptions", "productoptions"])
 _LETTERS = re.compile(r"[^a-z0-9]+")
@@ -41,28 +43,33 @@ def pair_columns(container: str, elements: Iterable[Mapping[str, list[str]]]) ->
     """Column ``container[name]`` -> values, for the elements of one list that are name and value.
 
     ``elements``: per entry its members by name (attributes with ``@``, the entry's own text as "").
-    An element that holds anything else than a name, values, a unit and notes about them is no pair.
+    A list is one of pairs where an element holds nothing but a name, values, a unit and notes about them; then its
+    other elements are read alike, whatever else they hold.
     """
     word = _letters(container.rsplit("/", 1)[-1].rsplit(".", 1)[-1])
     columns: dict[str, list[str]] = {}
     if word in _CHOICES:
         return columns
-    for members in elements:
-        pair = _pair(members)
-        if pair is None:
-            continue
+    entries = list(elements)
+    found = [_pair(members) for members in entries]
+    if any(found) and not all(found):
+        # What is not taken here would be lost: the raw columns of such a list are left out of the catalogue.
+        found = [_pair(members, strict=False) for members in entries]
+    for pair in filter(None, found):
         name, values = pair
         known = columns.setdefault(f"{container}[{name}]", [])
         known += [value for value in values if value not in known]
     return columns
 
 
-def _pair(members: Mapping[str, list[str]]) -> tuple[str, list[str]] | None:
-    roles = _roles(tuple(members))
+def _pair(members: Mapping[str, list[str]], *, strict: bool = True) -> tuple[str, list[str]] | None:
+    roles = _roles(tuple(members), strict)
     if roles is None:
         return None
     named, valued, united = roles
-    name = " ".join(members[named][0].split())[:_LONGEST] if len(members[named]) == 1 else ""
+    # Of a name in several languages (BMEcat 2005) the first is that of the catalogue's default language.
+    one = len(members[named]) == 1 or any(key.startswith(f"{named}/@") for key in members)
+    name = " ".join(members[named][0].split())[:_LONGEST] if one else ""
     values = [value.strip() for key in valued for value in members[key] if value.strip()]
     if not name or not values:
         return None
@@ -73,8 +80,9 @@ def _pair(members: Mapping[str, list[str]]) -> tuple[str, list[str]] | None:
 
 
 @lru_cache(4096)
-def _roles(members: tuple[str, ...]) -> tuple[str, list[str], list[str]] | None:
+def _roles(members: tuple[str, ...], strict: bool = True) -> tuple[str, list[str], list[str]] | None:
     """The members that are name, values and unit; None where the element is no pair."""
+    members = tuple(key for key in members if not key.endswith(_LANGUAGES))
     letters = {key: _letters(key) for key in members}
     valued = [key for key, word in letters.items() if word in _VALUES and (word or not key)]
     if len(valued) > 1:
@@ -86,7 +94,7 @@ def _roles(members: tuple[str, ...]) -> tuple[str, list[str], list[str]] | None:
         return None
     united = [key for key, word in letters.items() if word in _UNITS]
     rest = set(members) - {named, *valued, *united, ""}
-    if any(letters[key] not in _BESIDE for key in rest):
+    if strict and any(letters[key] not in _BESIDE for key in rest):
         return None
     return named, valued, united
 

@@ -90,7 +90,15 @@ def _columns(element: Any, depth: int, budget: list[int]) -> Flat:
 
 def is_html(element: Any) -> bool:
     """Whether an element's content is text with HTML markup."""
-    return len(element) > 0 and all(local_name(child.tag).lower() in _HTML for child in element)
+    if len(element) == 0 or not all(local_name(child.tag).lower() in _HTML for child in element):
+        return False
+    return not all(_is_named_value(child) for child in element)
+
+
+def _is_named_value(element: Any) -> bool:
+    """Whether an ``a`` holds a value and its name, as in feeds for Ceneo; in HTML such an anchor is empty."""
+    anchor = local_name(element.tag).lower() == "a" and "name" in element.attrib and "href" not in element.attrib
+    return anchor and len(element) == 0 and bool((element.text or "").strip()) and not (element.tail or "").strip()
 
 
 def inner_text(element: Any) -> str:

@@ -136,6 +136,15 @@ def test_names_and_values_become_columns_of_their_own() -> None:
     assert record["additionalProperty[].name"] == '["Colour","Length","Colour"]', "the raw columns stay"
 
 
+def test_no_entry_of_a_list_of_names_and_values_is_left_out() -> None:
+    (record,) = read([{"sku": "A", "parameters": [
+        {"name": "State", "values": ["new"], "dictionary": "D1"},
+        {"name": "Frame", "values": ["17", "19"]},
+    ]}]).records  # fmt: skip
+    assert record["parameters[State]"] == "new"
+    assert record["parameters[Frame]"] == '["17","19"]'
+
+
 def test_what_only_looks_like_a_name_and_a_value_is_left_alone() -> None:
     (record,) = read([{
         "sku": "A",

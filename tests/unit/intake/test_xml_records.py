@@ -130,6 +130,9 @@ def test_lists_inside_lists_stay_in_step_with_their_neighbours() -> None:
         ("<P><PARAMETER><NAME>A / B [x]</NAME><VALUE>1</VALUE></PARAMETER></P>", "P/PARAMETER[A / B [x]]", "1"),
         (("<product_detail><section_name>S</section_name><attribute_name>Cut</attribute_name>"
          "<attribute_value>slim</attribute_value></product_detail>"), "product_detail[Cut]", "slim"),
+        (('<F><FNAME lang="deu">Länge</FNAME><FNAME lang="eng">Length</FNAME><FVALUE lang="deu">40</FVALUE>'
+          "<FUNIT>mm</FUNIT></F>"), "F[Länge]", "40 mm"),
+        ('<attrs><a name="EAN">123</a><a name="Kolor">red</a></attrs>', "attrs/a[Kolor]", "red"),
     ],
 )  # fmt: skip
 def test_names_and_values_become_columns_of_their_own(content: str, column: str, value: str) -> None:
@@ -143,6 +146,7 @@ def test_names_and_values_become_columns_of_their_own(content: str, column: str,
         '<price type="net">1</price>',
         "<brand><name>X</name></brand>",
         "<o><options><name>S</name><value>1</value></options></o>",
+        '<text><a name="top"></a><a href="https://x.example" name="y">link</a></text>',
     ],
 )
 def test_what_only_looks_like_a_name_and_a_value_is_left_alone(content: str) -> None:
