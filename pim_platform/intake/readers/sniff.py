@@ -41,6 +41,13 @@ _CONTROL = bytes(set(range(32)) - set(b"\x01\t\n\r\x0b\x0c\x1a\x1b\x1e\x1f")) + 
 _WESTERN = frozenset(
     "äöüÄÖÜßéèêëàâáãåæçíìîïñóòôõøœúùûÿýÉÈÊËÀÂÁÃÅÆÇÍÌÎÏÑÓÒÔÕØŒÚÙÛÝ€£§°²³½¼¾´’‘“”„‚–—…•·®™©«»¿¡ºª×±µ\xa0¢¥"
 )
+#: Encodings of one alphabet or script each, which the same bytes can be read by.
+_LEGACY = (
+    "cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp932", "euc_jp", "gb18030",
+    "cp949", "big5",
+)  # fmt: skip
+#: Lines whose cells are looked up as names of columns, and how long such a name can be.
+_NAMED_LINES, _NAME_CHARS = 40, 60
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,7 @@ def refuse_other_formats(text: str, name: str) -> None:
 
 
 def detect_encoding(sample: Sample) -> str:
-    """The Python codec of the sample: by byte order mark, then UTF-8, then Japanese, Western, any other."""
+    """The Python codec of the sample: by byte order mark, then UTF-8, by known names, Japanese, Western, any other."""
     head = sample.head
     if head.startswith(codecs.BOM_UTF8):
         return "utf-8"
@@ -127,6 +134,8 @@ def detect_encoding(sample: Sample) -> str:
     # A UTF-8 file with a few damaged lines is still UTF-8; those lines become rejects.
     if undecodable * 10 < high:
         return "utf-8"
+    if named := _encoding_by_names(head):
+        return named
     for codec in ("cp932", "euc_jp"):
         if _japanese(odd, codec):
             return codec
@@ -140,6 +149,25 @@ def detect_encoding(sample: Sample) -> str:
 
     best = from_bytes(odd).best()
     return best.encoding if best is not None and best.encoding not in ("utf_8", "ascii") else "cp1252"
+
+
+def _encoding_by_names(head: bytes) -> str | None:
+    """The codec by which more cells of the first lines are known names of columns than by any other.
+
+    Alphabets that share their bytes (``Adı`` and ``Adý``) are told apart by words, not by how often letters come.
+    """
+    from pim_platform.intake.mapping.dictionary import dictionary
+    from pim_platform.intake.mapping.names import key_of
+
+    names = dictionary()
+    lines = b"\n".join(re.split(rb"[\r\n]+", head[:SHAPE_CHARS])[:_NAMED_LINES])
+    counts = Counter[str]()
+    for codec in _LEGACY:
+        cells = {cell.strip(" \"'") for cell in re.split(r"[\n,;\t|]", lines.decode(codec, "replace"))}
+        keys = {key_of(cell) for cell in cells if not cell.isascii() and len(cell) <= _NAME_CHARS}
+        counts[codec] = sum(key in names.targets or key in names.attributes for key in keys)
+    (best, most), (_, next_most) = counts.most_common(2)
+    return best if most > next_most else None
 
 
 def decode_head(head: bytes, encoding: str, *, complete: bool) -> str:
@@ -230,4 +258,6 @@ def _japanese(data: bytes, codec: str) -> bool:
         return False
     kana = sum("\u3041" <= c <= "\u30ff" for c in marks)
     common = sum("\u3000" <= c <= "\u9fff" or "\uff01" <= c <= "\uff5e" for c in marks)
-    return common >= 0.9 * len(marks) and (kana > 0 or codec == "cp932")
+    # One sign between Latin letters is an umlaut and the letter behind it, not a word.
+    lone = len(re.findall(r"(?<=[A-Za-z])[^\x00-\x7f](?=[a-z])", text))
+    return common >= 0.9 * len(marks) and (kana > 0 or (codec == "cp932" and lone < 0.5 * len(marks)))

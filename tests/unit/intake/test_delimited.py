@@ -253,3 +253,22 @@ def test_backslash_escapes_are_found_and_read(tmp_path: Path) -> None:
 def test_a_dialect_survives_json() -> None:
     dialect = Dialect(delimiter=";", encoding="cp1252", escape="\\", header_row=None)
     assert Dialect.model_validate_json(dialect.model_dump_json()) == dialect
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("cp1250", "Sygnatura;Tytuł oferty;Zdjęcia\nA1;Żarówka ciepła;a.jpg\n"),
+        ("cp1254", "Stok Kodu;Ürün Adı;Açıklama\nA1;Gömlek Şık;Isıtır\n"),
+        ("cp1253", "Κωδικός;Περιγραφή;Τιμή\nA1;Καρέκλα;5,5\n"),
+        ("cp1255", "קוד מוצר;שם מוצר;מחיר\nA1;כיסא;5,5\n"),
+        ("cp1256", "رمز المنتج;اسم المنتج;السعر\nA1;قميص;5,5\n"),
+        ("cp1252", "Código;Descripción;Tamaño\nA1;Niña;38\n"),
+        ("cp1252", "AB-100;Hammer;12,50\nAB-102;Säge;22,00\n"),
+        ("cp932", "品番,商品名,価格\nA1,麻,12\n"),
+    ],
+)
+def test_encodings_that_share_their_bytes_are_told_apart_by_words(encoding: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_bytes(text.encode(encoding))
+    assert detect_dialect(path).encoding == encoding
