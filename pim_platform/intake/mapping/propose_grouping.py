@@ -103,6 +103,10 @@ def _nested(
         (index for index in outside if leaves[index].casefold() in order),
         key=lambda index: (len(headers[index]) - len(leaves[index]), order.index(leaves[index].casefold())),
     )
+    # ``productGroupID`` of schema.org and the like: ids of which nobody knows the name.
+    groups = [c.index for c in columns if c.target == "variant_group" and c.index in leaves]
+    ids = [index for index in outside if read_header(leaves[index]).key.split()[-1:] in (["id"], ["key"], ["code"])]
+    named = list(dict.fromkeys([*named, *groups, *ids]))
     by = next(
         (i for i in named if _filled(first, i) == first.height and products.select(_cell(i).is_unique().all()).item()),
         None,
