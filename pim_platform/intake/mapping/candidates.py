@@ -110,6 +110,9 @@ def known(key: str, score: float = EXACT) -> Candidate | None:
     return None
 
 
+#: UUIDs and hashes, which programs make up.
+_MADE_UP = re.compile(r"(?i)\b[0-9a-f]{16,}\b|\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b")
+
 #: Names of a SKU that mean the manufacturer's number where another column is the SKU.
 _MAKERS = frozenset({"part number", "part no", "part code", "teilenummer", "modellnummer"})
 
@@ -453,6 +456,8 @@ def _disagreement(candidate: Candidate, facts: HeaderFacts, profile: ColumnProfi
         and (profile.number_share > 0.9 or (profile.mean_length > 12 and not profile.listed))
     ):
         return "its cells name no currency"
+    if target == "currency" and any(_MADE_UP.search(example) for example in profile.examples):
+        return "its cells are ids of currencies"
     return None
 
 
