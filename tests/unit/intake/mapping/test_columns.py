@@ -225,3 +225,18 @@ def test_languages_before_and_behind_a_name_are_told() -> None:
     )
     assert [column.locale for column in found.values()] == [None, "nl", "de", None, "fr-FR"]
     assert [column.target for column in found.values()] == ["sku", "name", "name", "attribute", "name"]
+
+
+@pytest.mark.parametrize(
+    ("header", "target"),
+    [("retailer_id", "sku"), ("offerId", "sku"), ("MATNR", "sku"), ("EAN11", "gtin"), ("MAKTX", "name")],
+)
+def test_names_of_marketplaces_and_sap_are_known(header: str, target: str) -> None:
+    cells = ["4006381333931", "4006381333948"] if target == "gtin" else ["Pump one", "Pump two"]
+    assert proposed({header: [*cells]})[header].target == target
+
+
+def test_ids_of_currencies_name_no_currency() -> None:
+    cells = ['["b7d2554b0ce847cd82f3ac9bd1c0dfca"]', '["b7d2554b-0ce8-47cd-82f3-ac9bd1c0dfca"]']
+    columns = proposed({"sku": ["a", "b"], "price[].currencyId": [*cells], "price[].gross": ['["5.00"]', '["6.00"]']})
+    assert columns["price[].currencyId"].target != "currency"
