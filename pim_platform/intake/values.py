@@ -52,10 +52,18 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
 }  # fmt: skip
 
 #: A JSON number as is, without exponent: what most exports hold.
-PLAIN_NUMBER = r"^-?(?:0|[1-9]\d*)(?:\.\d+)?$"
-_PLAIN_COMMA = r"^-?(?:0|[1-9]\d*)(?:,\d+)?$"
+PLAIN_NUMBER = r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?$"
+_PLAIN_COMMA = r"^-?(?:0|[1-9][0-9]*)(?:,[0-9]+)?$"
 #: White space of every kind, including the no-break, thin and narrow spaces used between thousands.
 _SPACES = r"[\s\u00a0\u2007\u2009\u202f]"
+#: Digits and signs of other scripts, which mean the same: full-width, Arabic and Persian.
+_FOREIGN_DIGITS = {
+    **{chr(first + digit): str(digit) for first in (0xFF10, 0x0660, 0x06F0) for digit in range(10)},
+    "\uff0e": ".", "\uff0c": ",", "\uff0d": "-",
+}  # fmt: skip
+#: Arabic signs of decimals and thousands.
+_ARABIC_POINT, _ARABIC_GROUP = "\u066b", "\u066c"
+_FOREIGN = r"[\u0660-\u0669\u066b\u066c\u06f0-\u06f9\uff0c-\uff0e\uff10-\uff19]"
 #: Accountants write what is owed in brackets; SAP writes the minus behind.
 _OWED = r"^\((.*[0-9].*)\)$"
 _OWED_MONEY = r"^([^0-9()]*)\(([^()]*[0-9][^()]*)\)([^0-9()]*)$"
@@ -63,8 +71,8 @@ _MINUS_BEHIND = r"^([^-\u2212]*[0-9])\s*[-\u2212]$"
 #: Swiss and German shops write a dash for no cents.
 _CENTLESS = r"[.,][-–—]+$"
 #: No group of thousands begins with a zero: ``0,650`` read with a point is no 650.
-_POINT = r"^[-+]?(?:\d+|[1-9]\d{0,2}(?:,\d{3})+)?(?:\.\d*)?(?:[eE][-+]?\d{1,3})?$"
-_COMMA = r"^[-+]?(?:\d+|[1-9]\d{0,2}(?:\.\d{3})+)?(?:,\d*)?(?:[eE][-+]?\d{1,3})?$"
+_POINT = r"^[-+]?(?:[0-9]+|[1-9][0-9]{0,2}(?:,[0-9]{3})+)?(?:\.[0-9]*)?(?:[eE][-+]?[0-9]{1,3})?$"
+_COMMA = r"^[-+]?(?:[0-9]+|[1-9][0-9]{0,2}(?:\.[0-9]{3})+)?(?:,[0-9]*)?(?:[eE][-+]?[0-9]{1,3})?$"
 _URL = r"^[hH][tT][tT][pP][sS]?://[^\s/?#]"
 _BLANK = r"\s"
 #: Everything in a price that is no currency sign.
@@ -157,6 +165,8 @@ def convert(
     currency = pl.lit(rules.currency, dtype=pl.String) if row_currency is None else row_currency
     if kind == "string":
         return text
+    if kind in ("number", "price", "multi_price") and form is None:
+        text = text.map_batches(lambda cells: _western_digits(cells, rules.decimal), return_dtype=pl.String)
     if kind == "number":
         return _formed(text, form) if form else number(text, rules)
     if kind == "boolean":
@@ -174,6 +184,14 @@ def convert(
             currency = _shared(pl.lit(sign), currency, pl.lit(written))
         return price_json(_formed(text, form), currency)
     return multi_price(text, rules, currency)
+
+
+def _western_digits(cells: pl.Series, decimal: str) -> pl.Series:
+    """The cells with their numbers in the digits of JSON."""
+    if not cells.str.contains(_FOREIGN).any():
+        return cells
+    signs = {_ARABIC_POINT: decimal, _ARABIC_GROUP: ""} | _FOREIGN_DIGITS
+    return cells.str.replace_many(list(signs), list(signs.values()))
 
 
 def _formed(text: pl.Expr, form: Form) -> pl.Expr:
@@ -196,7 +214,7 @@ def number(text: pl.Expr, rules: Rules) -> pl.Expr:
     # JSON allows neither a plus, nor leading zeros, nor a bare point.
     packed = packed.str.strip_prefix("+").str.replace(r"^(-?)0+(\d)", "$1$2")
     packed = packed.str.replace(r"^(-?)\.", "${1}0.").str.replace(r"\.($|[eE])", "$1")
-    return pl.when(fits & text.str.contains(r"\d") & packed.str.contains(r"^-?\d")).then(packed)
+    return pl.when(fits & text.str.contains(r"[0-9]") & packed.str.contains(r"^-?[0-9]")).then(packed)
 
 
 def _unit_behind(unit: str) -> str:

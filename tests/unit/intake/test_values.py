@@ -107,6 +107,12 @@ def test_a_currency_column_says_which_of_the_currencies_a_shared_sign_is() -> No
         assert [json.loads(cell)["currency"] for cell in found] == ["ARS", "USD", "EUR"][: cells.height]
 
 
+def test_digits_of_other_scripts_are_numbers_as_json_writes_them() -> None:
+    assert values("number", ["٥", "١٢٫٥", "۱٬۲۰۰", "１，２００．５", "1٥"]) == ["5", "12.5", "1200", "1200.5", "15"]
+    assert values("number", ["١٢٫٥"], decimal=",") == ["12.5"]
+    assert values("price", ["１２００円"], currency="JPY") == ['{"amount":1200,"currency":"JPY"}']
+
+
 def test_yes_and_no_in_several_languages() -> None:
     assert values("boolean", ["Yes", "nein", "OUI", "0", "x", "да", "はい", "maybe", None]) == [
         True, False, True, False, True, True, True, "BAD", None,
