@@ -274,7 +274,7 @@ def _thousands(numbers: list[str]) -> Literal[".", ","] | None:
 def _separator(values: list[str]) -> str | None:
     """What separates list entries, where enough cells hold more than one short entry."""
     best: tuple[float, str] | None = None
-    for sign in "|;,\n":
+    for sign in "|;,\n ":
         several = [value for value in values if sign in value.strip(sign)]
         # Prose has commas too; entries of a list are short and do not begin with lower-case words.
         entries = [entry.strip() for value in several for entry in value.split(sign)]
@@ -285,6 +285,7 @@ def _separator(values: list[str]) -> str | None:
         links = sum(bool(_URL.match(e)) for e in entries) >= 0.9 * len(entries)
         short = sum(0 < len(e) <= 60 and e.count(" ") <= 5 for e in entries) >= 0.9 * len(entries)
         share = len(several) / len(values) * (2 if sign in "|;" else 1)
-        if (short or links) and (best is None or share > best[0]):
+        # Blanks part addresses, but words as well.
+        if (links or (short and sign != " ")) and (best is None or share > best[0]):
             best = share, sign
     return best[1] if best else None

@@ -98,3 +98,9 @@ def test_no_group_of_thousands_begins_with_a_zero() -> None:
     assert profile(["0.125", "12.500"]).decimal == "."
     assert profile(["1250,500", "7"]).decimal == ","
     assert profile(["1,250", "2,500"]).decimal is None
+
+
+def test_blanks_part_addresses_but_not_words() -> None:
+    links = ["https://a.example/1.jpg https://a.example/2.jpg", "https://a.example/3.jpg"]
+    assert (profile(links).type, profile(links).separator) == ("array", " ")
+    assert profile(["red chair", "blue table"]).separator is None
