@@ -7,7 +7,7 @@ object in what is kept is a candidate, judged by :mod:`.likeness`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path as FilePath
@@ -93,6 +93,11 @@ def shape_of(path: FilePath, name: str, record_path: str | None = None) -> Shape
             expected="a list of objects",
         )  # fmt: skip
     examples = kinds[steps].examples
+    if steps == () and _chosen({(): _score((), kinds[()])}) is None and (empty := _empty_list(examples)) is not None:
+        raise UnreadableFile(
+            f"{name} holds no products: its list {empty!r} is empty.", fix="Export the file with at least one product.",
+            code="no_records", file=name, expected="at least one product",
+        )  # fmt: skip
     typed = [example for example in examples if is_of_type(example, "Product")]
     if typed and len(typed) < len(examples) and steps and steps[-1].kind == "all":
         steps, examples = (*steps[:-1], Step("typed", "Product")), typed
@@ -213,8 +218,23 @@ def best_path(kinds: Mapping[Path, Kind]) -> Path | None:
     scores = {path: _score(path, kind) for path, kind in kinds.items() if _reachable(path, kinds)}
     if not scores:
         return None
-    found = choose(scores, _container, lambda path: bool(path) and path[-1].kind != "key")
+    found = _chosen(scores)
     return _fallback({path: kinds[path] for path in scores}) if found is None else found
+
+
+def _chosen(scores: dict[Path, float]) -> Path | None:
+    return choose(scores, _container, lambda path: bool(path) and path[-1].kind != "key")
+
+
+def _empty_list(objects: Sequence[Any]) -> str | None:
+    """The key of a list of products without any, in these objects or those in them; None where there is none."""
+    for example in objects:
+        for key, value in example.items():
+            if value in ([], {}) and letters_of(key) in PRODUCTS:
+                return str(key)
+            if isinstance(value, dict) and (found := _empty_list([value])) is not None:
+                return found
+    return None
 
 
 def _score(path: Path, kind: Kind) -> float:

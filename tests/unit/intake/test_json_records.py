@@ -299,12 +299,18 @@ def test_nesting_without_end_is_refused_and_a_deep_record_is_told() -> None:
 
 @pytest.mark.parametrize(("text", "code"), [
     ("", "empty_file"), ("  \n", "empty_file"), ("[]", "no_records"), ("[1,2]", "no_records"), ('"x"', "no_records"),
-    ("{}", "no_records"), ('{"products": []}', "no_records"),
+    ("{}", "no_records"), ('{"products": []}', "no_records"), ('{"products": [], "total": 0}', "no_records"),
+    ('{"status": "ok", "data": {"items": [], "total_count": 0}}', "no_records"),
 ])  # fmt: skip
 def test_files_without_records_say_so(text: str, code: str) -> None:
     with pytest.raises(UnreadableFile) as caught:
         read_tree(text)
     assert caught.value.code == code
+
+
+def test_one_product_may_have_a_list_without_entries() -> None:
+    (record,) = read({"sku": "A", "name": "Shirt", "price": 5, "items": []}).records
+    assert record["sku"] == "A"
 
 
 def test_empty_objects_are_no_records() -> None:
