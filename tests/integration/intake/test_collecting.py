@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -27,14 +27,24 @@ from pim_platform.intake.promoting import promote_job
 from pim_platform.intake.proposing import propose_job
 from pim_platform.intake.raw_rows import raw_row
 from pim_platform.intake.workspace import Workspace
+from pim_platform.local.engines import engines
 from pim_platform.storage.endpoints import Endpoints
-from pim_platform.storage.postgres import anonymous_session, tenant_session
+from pim_platform.storage.postgres import anonymous_session, dispose_engines, tenant_session
 from pim_platform.tenancy.tenants import TenantInfo
 from tests.support.imports import ACTOR, import_bytes, land_bytes, run_job
+from tests.support.stacks import throwaway_settings
 
 MakeTenant = Callable[..., TenantInfo]
 
 LATER = datetime.now(UTC) + timedelta(days=3650)
+
+
+@pytest.fixture(scope="module")
+def workspace() -> Iterator[Workspace]:
+    """Engines of its own: the collector goes through every tenant, and those of all other tests are many."""
+    with throwaway_settings() as settings, engines(settings):
+        yield Workspace(settings)
+        dispose_engines()
 
 
 def keys(workspace: Workspace, prefix: str) -> set[str]:
