@@ -330,6 +330,10 @@ def _lists(record: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, list[d
                 yield f"{prefix}{key}.nodes[]", [node for node in nodes_given if isinstance(node, dict)]
 
 
+#: Members that hold one variant, by their letters.
+_MASTERS = frozenset({"mastervariant", "mainvariant", "defaultvariant"})
+
+
 def splitter(expand: str) -> Callable[[dict[str, Any]], tuple[dict[str, Any], list[Flat]]]:
     """A function that takes the variants at ``expand`` out of a record and gives their columns."""
     before, _, behind = expand.partition("[]")
@@ -351,6 +355,8 @@ def splitter(expand: str) -> Callable[[dict[str, Any]], tuple[dict[str, Any], li
                 return record, []
         if not isinstance(entries, list):
             return record, []
+        if not tail and (master := _master(inner, entries)) is not None:
+            entries = [inner.pop(master), *entries]
         rest, variants = [], []
         for entry in entries:
             variant, left = _taken(entry, tail)
@@ -366,6 +372,22 @@ def splitter(expand: str) -> Callable[[dict[str, Any]], tuple[dict[str, Any], li
         return copied, variants
 
     return split
+
+
+def _master(record: Mapping[str, Any], entries: list[Any]) -> str | None:
+    """The member that is a variant of its own beside the list of the others, as in commercetools' projections.
+
+    One whose SKU an entry of the list has as well is the same variant again.
+    """
+    known = {_sku_of(entry) for entry in entries if isinstance(entry, dict)}
+    for key, value in record.items():
+        if letters_of(key) in _MASTERS and isinstance(value, dict) and (sku := _sku_of(value)) and sku not in known:
+            return key
+    return None
+
+
+def _sku_of(variant: Mapping[str, Any]) -> str:
+    return next((str(value) for key, value in variant.items() if is_sku(key) and value), "")
 
 
 def _taken(entry: Any, tail: list[str]) -> tuple[dict[str, Any] | None, dict[str, Any]]:

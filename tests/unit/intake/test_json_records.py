@@ -313,6 +313,12 @@ def test_one_product_may_have_a_list_without_entries() -> None:
     assert record["sku"] == "A"
 
 
+@pytest.mark.parametrize(("master", "skus"), [("A-1", ["A-1", "A-2"]), ("A-2", ["A-2"])])
+def test_a_master_variant_beside_the_others_is_a_variant(master: str, skus: list[str]) -> None:
+    tree = read([{"id": "1", "name": "Shirt", "masterVariant": {"sku": master}, "variants": [{"sku": "A-2"}]}])
+    assert [record["variants[].sku"] for record in tree.records if "variants[].sku" in record] == skus
+
+
 def test_empty_objects_are_no_records() -> None:
     tree = read([SHIRT, {}, {"sku": None}, SOCKS])
     assert (len(tree.records), tree.bad, tree.numbers) == (2, [], [1, 2])
