@@ -110,6 +110,8 @@ def known(key: str, score: float = EXACT) -> Candidate | None:
     return None
 
 
+#: Words that say that an amount counts the hundredth part of a currency (or less).
+_MINOR = frozenset({"cent", "cents", "centimes", "minor", "pence", "kopecks"})
 #: UUIDs and hashes, which programs make up.
 _MADE_UP = re.compile(r"(?i)\b[0-9a-f]{16,}\b|\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b")
 
@@ -395,6 +397,8 @@ def _disagreement(candidate: Candidate, facts: HeaderFacts, profile: ColumnProfi
     values = {word for example in profile.examples for word in re.split(r"[,|;\s]+", example.lower()) if word}
     if facts.question and target in (_MONEY | _NUMERIC) and (profile.binary or profile.boolean_like):
         return "it is a question, and its cells say yes or no"
+    if target in _MONEY and _MINOR & set((facts.leaf or facts.full_key).split()):
+        return "its amounts are in cents, and prices are not"
     if target in _MONEY and numeric < 0.7 and not re.search(r"\d", " ".join(profile.examples)):
         return "its cells hold no amounts"
     if target == "weight" and numeric < 0.7 and not any(re.search(r"\d", e) for e in profile.examples):

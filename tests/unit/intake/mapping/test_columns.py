@@ -240,3 +240,8 @@ def test_ids_of_currencies_name_no_currency() -> None:
     cells = ['["b7d2554b0ce847cd82f3ac9bd1c0dfca"]', '["b7d2554b-0ce8-47cd-82f3-ac9bd1c0dfca"]']
     columns = proposed({"sku": ["a", "b"], "price[].currencyId": [*cells], "price[].gross": ['["5.00"]', '["6.00"]']})
     assert columns["price[].currencyId"].target != "currency"
+
+
+@pytest.mark.parametrize("header", ["price_cents", "price.centAmount", "price in cents", "prices[].value.centAmount"])
+def test_cents_are_no_price(header: str) -> None:
+    assert proposed({"sku": ["a", "b"], header: ["1999", "2999"]})[header].target == "attribute"
