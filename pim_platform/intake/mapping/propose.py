@@ -99,7 +99,7 @@ def propose_mapping(
     for index, hint in (hints or {}).items():
         found[index] = sorted([fitted(hint, facts[index], profiles[index]), *found[index]], key=lambda c: -c.score)
     chosen = _assign(found, facts, profiles)
-    _name_from_description(chosen, profiles)
+    _name_from_description(chosen, facts, profiles)
     main = _main_locale([f.locale for f in facts], default_locale)
     money = {target: {facts[i].currency for i, c in enumerate(chosen) if c and c.target == target} for target in _MONEY}
     used: set[str] = set()
@@ -148,12 +148,17 @@ def _tell_measures(
 _NAME_LENGTH = 50
 
 
-def _name_from_description(chosen: list[Candidate | None], profiles: Sequence[ColumnProfile]) -> None:
+def _name_from_description(
+    chosen: list[Candidate | None], facts: Sequence[HeaderFacts], profiles: Sequence[ColumnProfile]
+) -> None:
     """Price lists call the name "description": where nothing is the name, a short text that differs per row is it."""
+    doubtful = dictionary().doubtful
     if any(c is not None and c.target == "name" and profiles[i].filled for i, c in enumerate(chosen)):
         return
     for index, choice in enumerate(chosen):
         profile = profiles[index]
+        if choice is None and "description" in doubtful.get(facts[index].leaf or facts[index].key, ()):
+            choice = Candidate("description", PARTIAL, f"'{facts[index].key}' can mean description")
         if choice is None or choice.target != "description" or profile.filled < 2 or profile.null_share > 0.05:
             continue
         named = profile.text_share >= 0.3 or (profile.number_share < 0.05 and profile.mean_length >= 4)
@@ -438,7 +443,9 @@ def _type_of_one(target: str, choice: Candidate | None, facts: HeaderFacts, prof
     if target in _LISTABLE:
         if target == "image_url" and profile.separator and not _links_apart(profile):
             return "url" if profile.url_share >= 0.9 else "string"
-        if profile.separator in (",", ";", "\n") or (profile.separator == "|" and not _is_one_category(target, facts)):
+        if profile.separator in (",", ";", "\n", " ") or (
+            profile.separator == "|" and not _is_one_category(target, facts)
+        ):
             return "array"
         if target == "image_url":
             return "url" if empty or profile.url_share >= 0.9 else "string"

@@ -245,3 +245,9 @@ def test_ids_of_currencies_name_no_currency() -> None:
 @pytest.mark.parametrize("header", ["price_cents", "price.centAmount", "price in cents", "prices[].value.centAmount"])
 def test_cents_are_no_price(header: str) -> None:
     assert proposed({"sku": ["a", "b"], header: ["1999", "2999"]})[header].target == "attribute"
+
+
+@pytest.mark.parametrize("header", ["descr", "desc", "translated.name", "attributes.translated.name"])
+def test_a_file_whose_name_is_elsewhere_has_one(header: str) -> None:
+    columns = proposed({"itemNumber": ["a", "b"], header: ["Valve small", "Valve big"], "price": ["1.50", "2.50"]})
+    assert columns[header].field == "name"
