@@ -361,7 +361,7 @@ class Folding:
         assert survey.parents is not None
         frame = part.frame.with_columns(_ref=parent_ref(grouping.by), _key=sku_key_expr(_cell(self._sku)))
         if survey.ids is not None:
-            frame = frame.with_columns(_id=pl.col("_ref").str.extract(_BY_ID, 1)).join(
+            frame = frame.with_columns(_id=_id_of(pl.col("_ref"), survey.ids)).join(
                 survey.ids, left_on="_id", right_on="id", how="left", maintain_order="left"
             )
             by_id = pl.col("_id").is_not_null()
@@ -608,10 +608,17 @@ def _ids(parts: list[pl.DataFrame], grouping: Grouping) -> pl.DataFrame | None:
     return known.unique("id", keep="first", maintain_order=True)
 
 
+def _id_of(ref: pl.Expr, ids: pl.DataFrame) -> pl.Expr:
+    """The id that a reference names: behind ``id:``, or bare where it is the id of a row (Shopware) and no SKU."""
+    is_sku = sku_key_expr(ref).is_in(ids.select(sku_key_expr(pl.col("id_sku"))).to_series().implode())
+    bare = pl.when(ref.is_in(ids["id"].implode()) & ~is_sku).then(ref)
+    return pl.coalesce(ref.str.extract(_BY_ID, 1), bare)
+
+
 def _parents(parts: list[pl.DataFrame], ids: pl.DataFrame | None) -> pl.DataFrame:
     refs = pl.concat(parts) if parts else pl.DataFrame(schema={"ref": pl.String})
     if ids is not None:
-        refs = refs.with_columns(id=pl.col("ref").str.extract(_BY_ID, 1)).join(ids, on="id", how="left")
+        refs = refs.with_columns(id=_id_of(pl.col("ref"), ids)).join(ids, on="id", how="left")
         refs = refs.select(ref=pl.when(pl.col("id").is_not_null()).then("id_sku").otherwise("ref"))
     return refs.select(parent_key=sku_key_expr(pl.col("ref"))).drop_nulls().unique()
 

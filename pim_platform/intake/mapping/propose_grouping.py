@@ -70,10 +70,12 @@ def propose_groupings(
             continue
         if first.select((_cell(column.index) != "0").any().not_()).item():
             continue  # nothing, or the 0 that stands for no parent (WordPress, Magento, PrestaShop)
+        # What cells show goes before what the header says: a "parent" may name a group whose first row has no SKU.
         parents = _parents(column, columns, keys, first, sku)
         handles = None if parents else _handles(column, columns, keys, first, schema)
-        if parents or handles or column.target == "variant_group":
-            found.append(parents or handles or _same(column))
+        named = None if parents or handles else _parents(column, columns, keys, first, sku, by_name=True)
+        if parents or handles or named or column.target == "variant_group":
+            found.append(parents or handles or named or _same(column))
             break
     locales = _locales(columns, keys, first, sku, schema) if sku is not None else None
     if locales is not None and not any(grouping.folds for grouping in found):
@@ -205,19 +207,25 @@ def _parents(
     keys: Sequence[str],
     first: pl.DataFrame,
     sku: ColumnMapping | None,
+    *,
+    by_name: bool = False,
 ) -> Grouping | None:
-    """A column whose cells name the SKU of the row's parent, or its id."""
+    """A column whose cells name the SKU of the row's parent, or its id; ``by_name``: whose header says so."""
     if sku is None or sku.index == column.index:
         return None
     cells = first.select(ref=_cell(column.index)).filter(pl.col("ref") != "0")
+    ids = next((index for index, key in enumerate(keys) if key in ("id", "product id", "post id")), None)
     by_id = bool(cells["ref"].str.contains(_BY_ID).any())
+    if ids is not None and ids != column.index:
+        rows = first.select(ref=_cell(ids)).drop_nulls().unique()
+        by_id = by_id or 2 * cells.unique().join(rows, on="ref", how="semi").height > cells["ref"].n_unique()
     known = first.select(key=sku_key_expr(_cell(sku.index))).drop_nulls().unique()
     refs = cells.select(key=sku_key_expr(pl.col("ref"))).unique()
     own = first.select(sku_key_expr(_cell(column.index)).eq(sku_key_expr(_cell(sku.index))).mean()).item() or 0.0
     named = refs.join(known, on="key", how="semi").height
     # Group ids that happen to be SKUs of the same rows say nothing of parents.
     shown = named > refs.height / 2 and own < _NEARLY_ALL
-    if not (by_id or shown or _PARENT.search(keys[column.index])):
+    if not (by_id or shown or (by_name and _PARENT.search(keys[column.index]))):
         return None
     kinds = next(
         (
@@ -229,7 +237,6 @@ def _parents(
         ),
         None,
     )  # fmt: skip
-    ids = next((index for index, key in enumerate(keys) if key in ("id", "product id", "post id")), None)
     why = "cells name the SKUs of other rows" if shown else "cells name the ids of other rows" if by_id else "its name"
     return Grouping(
         style="parent",

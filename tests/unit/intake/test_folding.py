@@ -17,6 +17,7 @@ from pim_platform.intake import folding
 from pim_platform.intake.dialect import Dialect
 from pim_platform.intake.mapping import Mapping, mapping_from_flat, validate
 from pim_platform.intake.mapping.grouping import Grouping
+from pim_platform.intake.proposal import propose
 from pim_platform.intake.staging import StageResult, stage
 
 SCHEMA = ProductSchema(
@@ -347,3 +348,30 @@ def test_variants_of_a_tree_are_linked_to_the_product_around_them_or_take_its_pl
     ]
     assert rows_of(result.rejects, "row", "error_code") == [(4, "missing_sku")]
     assert rows_of(result.merged_rows, "row", "into") == [(5, 6), (9, 10)]
+
+
+def staged_as_proposed(folder: Path, lines: list[str]) -> tuple[Grouping, dict[str, dict[str, Any]]]:
+    """The one grouping that is proposed for a file, and its rows by SKU when it is imported as proposed."""
+    path = folder / "in.csv"
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    found = propose(path)
+    (grouping,) = found.groupings
+    schema = SCHEMA.with_fields([field for field in found.fields if SCHEMA.field(field.name) is None])
+    result = stage(path, found.dialect, found.mapping, schema, folder / "out")
+    return grouping, {row["sku"]: row for row in pl.read_parquet(result.staged).to_dicts()}
+
+
+def test_a_parent_may_be_named_by_the_bare_id_of_its_row(tmp_path: Path) -> None:
+    lines = ["id;parent_id;sku;name;stock", "a1;;P1;Shirt;1", "a2;a1;P1-S;;2", "a3;a1;P1-M;;3", "a4;;P2;Hat;4"]
+    grouping, rows = staged_as_proposed(tmp_path, lines)
+    assert (grouping.style, grouping.by, grouping.ids) == ("parent", 1, 0)
+    assert rows["P1-S"]["name"] == "Shirt"
+    assert {sku: row["parent_sku"] for sku, row in rows.items()} == {"P1": None, "P1-S": "p1", "P1-M": "p1", "P2": None}
+
+
+def test_a_group_whose_first_row_has_no_sku_gives_its_variants_the_name(tmp_path: Path) -> None:
+    lines = ["T;;Tee;;19.9", "T;T-S;;S;19.9", "T;T-M;;M;21.9", "H;;Hoodie;;49.9", "H;H-L;;L;49.9"]
+    _, rows = staged_as_proposed(tmp_path, ["parent_sku;sku;title;size;price", *lines])
+    assert {sku: (row["name"], row["variant_group"]) for sku, row in rows.items()} == {
+        "T-S": ("Tee", "T"), "T-M": ("Tee", "T"), "H-L": ("Hoodie", "H"),
+    }  # fmt: skip
