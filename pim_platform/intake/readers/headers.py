@@ -28,6 +28,8 @@ _VALUE = re.compile(
     r"|\d{1,4}[-./]\d{1,2}[-./]\d{1,4}(?:[T ][\d:.Z+-]+)?)\s*"
 )
 _TECHNICAL = re.compile(r"[a-z][a-z0-9]*(?:[_.-][a-z0-9]+)*")
+#: What a template says of itself, such as ``Version=1.0.0``: marketplaces write it above the header.
+_SETTING = re.compile(r"\w+=\S")
 _COMMENT = ("#", "//", "--")
 Records = Sequence[Sequence[str]]
 
@@ -127,7 +129,7 @@ def _spanned(records: Records, first: int, start: int) -> HeaderPlace:
 def _is_group_row(upper: Sequence[str], lower: Sequence[str]) -> bool:
     """Whether a record holds the merged cells above a header: fewer labels, one of them over several columns."""
     at = [index for index, cell in enumerate(upper) if cell.strip()]
-    if not at or not _labels(upper) or any(upper[index].strip().endswith(":") for index in at):
+    if not at or not _labels(upper) or any(_is_remark(upper[index]) for index in at):
         return False
     spans = [sum(bool(cell.strip()) for cell in lower[index:following]) for index, following in _pairs(at, len(lower))]
     if max(spans) < 2 or len(at) >= _filled(lower):
@@ -138,6 +140,10 @@ def _is_group_row(upper: Sequence[str], lower: Sequence[str]) -> bool:
     # Two cells at the left are a line such as "Supplier; ACME" unless they tell equal labels apart.
     told_apart = len(set(joined)) > len(set(names))
     return told_apart or (max(at) >= 2 and len(upper) >= len(lower) - 1 and 0 not in spans)
+
+
+def _is_remark(cell: str) -> bool:
+    return cell.strip().endswith(":") or _SETTING.match(cell.strip()) is not None
 
 
 def _pairs(at: list[int], width: int) -> list[tuple[int, int]]:

@@ -158,3 +158,12 @@ def test_a_file_of_headers_alone_is_refused_with_the_fix(catalogues: Path) -> No
         detect_dialect(catalogues / "commercetools" / "product-export-template.csv")
     assert caught.value.code == "header_only"
     assert "product line" in str(caught.value.fix)
+
+
+def test_what_a_template_says_of_itself_is_no_part_of_the_header(tmp_path: Path) -> None:
+    text = "Info,Version=1.0.0,Template=fx_DE,,,\nAction,CustomLabel,Title,C:Marke,Format,StartPrice\n"
+    headers, rows, _ = read(
+        tmp_path, text + "Add,E-1,Uhr,Junghans,FixedPrice,129.00\nAdd,E-2,Band,Casio,FixedPrice,9.95\n"
+    )
+    assert headers == ["Action", "CustomLabel", "Title", "C:Marke", "Format", "StartPrice"]
+    assert len(rows) == 2
