@@ -482,7 +482,8 @@ def _price_type(facts: HeaderFacts, profile: ColumnProfile) -> FieldType:
         return "price"
     if profile.listed:
         return "price" if profile.type != "array" or _per_variant(facts) else "multi_price"
-    return "multi_price" if profile.number_share < 0.5 else "price"
+    # "299 kr" is one price of a currency that somebody has to say: several countries have crowns.
+    return "multi_price" if profile.number_share < 0.5 and not profile.unit else "price"
 
 
 def _attribute_type(hint: FieldType | None, facts: HeaderFacts, profile: ColumnProfile) -> FieldType:

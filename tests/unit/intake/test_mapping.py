@@ -91,6 +91,18 @@ def test_a_sign_that_several_currencies_share_is_the_tenants_own(tmp_path: Path)
     assert proposal(tmp_path, told, schema=home).columns[2].currency == "USD"
 
 
+def test_crowns_of_no_country_are_one_price_and_a_reference_number_is_the_sku(tmp_path: Path) -> None:
+    found = proposal(tmp_path, "Product ID;Reference #;Name;Pris\n1;R-1;Stol;1 299,00 kr\n2;R-2;Bord;799,00 kr\n")
+    assert [column.field for column in found.columns][1:] == ["sku", "name", "price"]
+    assert (found.columns[3].type, found.columns[3].currency) == ("price", None)
+
+
+def test_an_address_list_parted_by_blanks_is_a_list(tmp_path: Path) -> None:
+    links = "https://a.example/1.jpg https://a.example/2.jpg"
+    found = proposal(tmp_path, f"SKU;Name;Image URL\nA;Chair;{links}\nB;Table;https://a.example/3.jpg\n")
+    assert (found.columns[2].type, found.columns[2].separator) == ("array", " ")
+
+
 def test_rivals_for_one_field_are_settled_and_the_loser_keeps_a_field_of_its_own(tmp_path: Path) -> None:
     text = "id,SKU,Type,Color,Colour,active,Published\n" + "".join(
         f"{i},S-{i},simple,red,red,yes,true\n" for i in range(10)
