@@ -45,7 +45,7 @@ _QUESTION = re.compile(
     re.IGNORECASE,
 )
 #: ``PARAM[Barva]``: a value that its record gives a name of its own.
-_PAIR = re.compile(r"^([^\s\[\]]*[^\s\[\]./])\[([^\[\]]+)\]$")
+_PAIR = re.compile(r"^((?:[^\s\[\]]|\[\])*[^\s\[\]./])\[([^\[\]]+)\]$")
 #: Parts of a path: no white space, joined by points or slashes, lists marked with ``[]``.
 _PATH = re.compile(r"^@?[^\s./:@\[\]()]+(\[\d*\])?([./]@?[^\s./:@\[\]()]+(\[\d*\])?)*$")
 

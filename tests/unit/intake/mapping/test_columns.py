@@ -251,3 +251,8 @@ def test_cents_are_no_price(header: str) -> None:
 def test_a_file_whose_name_is_elsewhere_has_one(header: str) -> None:
     columns = proposed({"itemNumber": ["a", "b"], header: ["Valve small", "Valve big"], "price": ["1.50", "2.50"]})
     assert columns[header].field == "name"
+
+
+@pytest.mark.parametrize("header", ["variants[].options[Color]", "variants.edges[].node.selectedOptions[Color]"])
+def test_names_of_the_variants_lists_are_looked_up(header: str) -> None:
+    assert proposed({"variants[].sku": ["a", "b"], header: ["red", "blue"]})[header].target == "color"
