@@ -24,6 +24,8 @@ _THINGS = frozenset(
         "seo_description",
     ]
 )  # fmt: skip
+#: Parts of GraphQL's lists: ``node.id`` is no "node id", the name of a category at Amazon.
+_WRAPPERS = frozenset({"edges", "edge", "nodes", "node"})
 #: Meanings that are the product's whatever holds them.
 _SPECIFIC = frozenset({"sku", "gtin", "mpn", "price", "compare_at_price", "cost", "stock_quantity", "weight"})
 
@@ -117,7 +119,8 @@ def _says(part: str, names: Dictionary) -> bool:
 
 def _joined(parents: list[str], leaf: str, names: Dictionary) -> Candidate | None:
     """What the last parts mean read as one name; of the last alone only where it is more than one word."""
-    parents = [part for part in parents if not _holds_only(part, names)] or parents
+    telling = [part for part in parents if not _holds_only(part, names)]
+    parents = telling or [part for part in parents if part not in _WRAPPERS]
     for count in (2, 1):
         if len(parents) >= count:
             found = known(" ".join([*parents[-count:], leaf]), EXACT)

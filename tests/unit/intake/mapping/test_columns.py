@@ -256,3 +256,8 @@ def test_a_file_whose_name_is_elsewhere_has_one(header: str) -> None:
 @pytest.mark.parametrize("header", ["variants[].options[Color]", "variants.edges[].node.selectedOptions[Color]"])
 def test_names_of_the_variants_lists_are_looked_up(header: str) -> None:
     assert proposed({"variants[].sku": ["a", "b"], header: ["red", "blue"]})[header].target == "color"
+
+
+def test_the_id_of_a_node_is_no_category() -> None:
+    columns = proposed({"variants.edges[].node.sku": ["a", "b"], "variants.edges[].node.id": ["g/1", "g/2"]})
+    assert columns["variants.edges[].node.id"].field != "category_id"
