@@ -77,6 +77,10 @@ class HeaderFacts:
     """Whether the path is one of XML, where lists are not marked."""
 
 
+#: Currencies whose codes are words.
+_ALSO_WORDS = frozenset(["ALL", "TOP"])
+
+
 def read_header(header: str) -> HeaderFacts:
     """Take a header apart.
 
@@ -109,7 +113,7 @@ def read_header(header: str) -> HeaderFacts:
             unit = token.lower()
     text = _BRACKETS.sub(" ", text)
     tokens = key_of(text).split()
-    if len(tokens) > 1 and tokens[-1].upper() in words.CURRENCY_CODES and tokens[-1].upper() not in ("ALL", "TOP"):
+    if len(tokens) > 1 and tokens[-1].upper() in words.CURRENCY_CODES and tokens[-1].upper() not in _ALSO_WORDS:
         currency = currency or tokens.pop().upper()
     elif len(tokens) > 1 and tokens[-1] in UNITS and tokens[-1] not in SHY_UNITS:
         unit = unit or tokens.pop()
@@ -122,12 +126,22 @@ def read_header(header: str) -> HeaderFacts:
     parents, leaf, lists, _ = path
     if parents and currency is not None and leaf.upper() == currency:
         parents, leaf, lists = parents[:-1], parents[-1], lists[:-1]
+    if currency is None and (within := _currency_within(header, parents)) is not None:
+        at, currency = within
+        parents, lists = parents[:at] + parents[at + 1 :], lists[:at] + lists[at + 1 :]
     key = facts.key if len(parents) == 0 else " ".join([*parents, leaf])
     last = re.split(r"[/.]", header)[-1]
     return HeaderFacts(
         key, full, locale, currency, unit, question, parents=parents, leaf=leaf, lists=lists,
         attribute=last.startswith("@"), alternatives=facts.alternatives, xml="/" in header,
     )  # fmt: skip
+
+
+def _currency_within(header: str, parents: tuple[str, ...]) -> tuple[int, str] | None:
+    """The parent of a path that is a currency, as in ``prices.USD.gross``: its place and code, in capitals only."""
+    codes = {part for part in re.split(r"[/.\[\]]+", header) if part in words.CURRENCY_CODES} - _ALSO_WORDS
+    found = [(at, parent.upper()) for at, parent in enumerate(parents) if at and parent.upper() in codes]
+    return found[0] if len(found) == 1 else None
 
 
 def _without_locale(text: str) -> tuple[str, str | None]:

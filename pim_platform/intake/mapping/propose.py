@@ -27,7 +27,13 @@ from pim_platform.intake.mapping.candidates import (
     is_flag,
 )
 from pim_platform.intake.mapping.dictionary import dictionary
-from pim_platform.intake.mapping.models import MULTI_VALUED_TYPES, PRODUCT_COLUMN_TYPES, ColumnMapping, Tier
+from pim_platform.intake.mapping.models import (
+    CANONICAL_TARGETS,
+    MULTI_VALUED_TYPES,
+    PRODUCT_COLUMN_TYPES,
+    ColumnMapping,
+    Tier,
+)
 from pim_platform.intake.mapping.names import HeaderFacts, read_header, snake_case, words_of
 from pim_platform.intake.mapping.paths import is_pair
 from pim_platform.intake.profile import ColumnProfile
@@ -335,6 +341,10 @@ def _column(
     if misfit and taken is not None:
         score = min(score, _MISFIT)
         reason = f"{reason}; but the schema's {taken.name} is of type {taken.type} and the cells do not fit it"
+    if kind == "string" and target in CANONICAL_TARGETS and profile.listed and profile.type == "array":
+        # Names in several languages, say: whether they may be joined is for a person to see.
+        score = min(score, _MISFIT)
+        reason = f"{reason}; but some cells hold several values, which would be joined"
     return ColumnMapping(
         source=header,
         index=index,

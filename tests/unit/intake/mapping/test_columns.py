@@ -261,3 +261,21 @@ def test_names_of_the_variants_lists_are_looked_up(header: str) -> None:
 def test_the_id_of_a_node_is_no_category() -> None:
     columns = proposed({"variants.edges[].node.sku": ["a", "b"], "variants.edges[].node.id": ["g/1", "g/2"]})
     assert columns["variants.edges[].node.id"].field != "category_id"
+
+
+def test_a_currency_within_a_path_is_that_of_its_amounts() -> None:
+    found = proposed({"sku": ["A"], "prices.EUR.gross": ["10.5"], "prices.USD.gross": ["12"], "sizes.ALL.value": ["3"]})
+    assert {name: column.currency for name, column in found.items()} == {
+        "sku": None,
+        "prices.EUR.gross": "EUR",
+        "prices.USD.gross": "USD",
+        "sizes.ALL.value": None,
+    }
+    assert {found[name].field for name in ("prices.EUR.gross", "prices.USD.gross")} == {"price"}
+
+
+def test_several_values_for_one_text_are_for_a_person_to_see() -> None:
+    names: list[str | None] = ['["Leuchte 0","Lamp 0"]', '["Leuchte 1","Lamp 1"]']
+    found = proposed({"sku": ["A", "B"], "values.name[].data": names})["values.name[].data"]
+    assert (found.target, found.auto) == ("name", False)
+    assert "several values" in found.reason
