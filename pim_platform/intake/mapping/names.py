@@ -217,6 +217,8 @@ def fold(key: str) -> str:
 def snake_case(header: str, fallback: str = "field") -> str:
     """A valid field name for a header: ASCII letters, digits and underscores, never reserved.
 
+    ``fallback`` is the name of a header without any letter or digit, as it is.
+
     >>> snake_case("Ärmel-Länge?"), snake_case("source"), snake_case("倉庫名")
     ('aermel_laenge', 'product_source', 'cang_ku_ming')
     """
@@ -228,7 +230,7 @@ def snake_case(header: str, fallback: str = "field") -> str:
         text = _romanised(text)
     name = "_".join(re.findall(r"[a-z0-9]+", text))[:60].strip("_")
     if not name:
-        name = fallback
+        return fallback
     if not name[0].isalpha():
         name = f"field_{name}"
     return f"product_{name}" if name in RESERVED_NAMES or name in PRODUCT_COLUMNS else name

@@ -224,6 +224,10 @@ def test_field_names_are_valid(header: str, name: str) -> None:
     assert SchemaField(name=snake_case(header, "f")).name == name
 
 
+def test_a_header_without_letters_or_digits_is_called_as_the_fallback_says() -> None:
+    assert [snake_case("__", fallback) for fallback in ("column_3", "")] == ["column_3", ""]
+
+
 def test_the_dictionaries_load() -> None:
     assert len(dictionary().targets) > 600
 
