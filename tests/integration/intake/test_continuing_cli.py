@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import csv
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from pim_platform.intake.bulk import bulk_upsert
 from pim_platform.intake.workspace import Workspace
 from pim_platform.tenancy.tenants import TenantInfo
+from tests.support.command import pim
 from tests.support.compare import assert_engines_hold
 from tests.support.imports import ACTOR
-from tests.support.stacks import environment
 
 MakeTenant = Callable[..., TenantInfo]
-
-
-def pim(workspace: Workspace, *arguments: str) -> dict[str, Any]:
-    env = {**os.environ, **environment(workspace.settings)}
-    command = [sys.executable, "-m", "pim_platform.cli", *arguments, "--json"]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
 
 
 def test_from_a_dry_run_to_the_last_corrected_reject(

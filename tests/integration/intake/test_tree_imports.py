@@ -7,38 +7,20 @@ from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import polars as pl
 import pytest
-from sqlalchemy import text
 
 from pim_platform.catalog.checksum import compare_engines
 from pim_platform.catalog.identity import sku_key
 from pim_platform.intake.manifests import read_manifest
 from pim_platform.intake.models import ImportJob
 from pim_platform.intake.workspace import Workspace
-from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy.tenants import TenantInfo
+from tests.support.catalogues import labelled, products
 from tests.support.imports import import_bytes
 
 MakeTenant = Callable[..., TenantInfo]
-
-
-def labelled(catalogues: Path, name: str) -> tuple[bytes, dict[str, Any]]:
-    """A real catalogue file and its labels."""
-    manifest = json.loads((catalogues / "MANIFEST.json").read_text("utf-8"))
-    labels = next(entry for entry in manifest["files"] if entry["id"] == name)
-    return (catalogues / name).read_bytes(), labels
-
-
-def products(workspace: Workspace, tenant_id: UUID) -> dict[str, dict[str, Any]]:
-    """The tenant's products in PostgreSQL by key; numbers as Decimal."""
-    with tenant_session(workspace.app, tenant_id) as session:
-        rows = session.execute(
-            text("SELECT *, data::text AS raw FROM pim.products WHERE tenant_id = :t"), {"t": tenant_id}
-        ).mappings()
-        return {row["sku_key"]: dict(row) | {"data": json.loads(row["raw"], parse_float=Decimal)} for row in rows}
 
 
 def rejects(workspace: Workspace, job: ImportJob) -> list[dict[str, Any]]:
