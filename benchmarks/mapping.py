@@ -111,7 +111,9 @@ class Score:
 
 def layouts(path: Path) -> Iterator[tuple[str, list[Label], list[list[str | None]]]]:
     """Name, labels and cells by column of each section of a file of layouts."""
-    name, labels, cells = "", [], []  # type: ignore[var-annotated]
+    name = ""
+    labels: list[Label] = []
+    cells: list[list[str | None]] = []
     for line in path.read_text("utf-8").splitlines():
         if line.startswith("## "):
             if labels:

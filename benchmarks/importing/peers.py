@@ -46,7 +46,7 @@ def django_upsert(login: dict[str, Any], path: Path) -> float:
     from django.db import connection, models, transaction
     from django.utils import timezone
 
-    class Product(models.Model):  # type: ignore[misc]
+    class Product(models.Model):  # type: ignore[misc]  # Django brings no types
         """Columns and indexes as seed 004 lists them; attributes in one JSON column, as in our table."""
 
         sku = models.CharField(max_length=255, unique=True)
@@ -97,7 +97,7 @@ def dlt_merge(url: str, path: Path, folder: Path, *, arrow: bool) -> float:
     import dlt
     from pyarrow import csv as arrow_csv
 
-    @dlt.resource(name="products", primary_key="sku", write_disposition="merge")  # type: ignore[untyped-decorator]
+    @dlt.resource(name="products", primary_key="sku", write_disposition="merge")  # type: ignore[untyped-decorator]  # nor does dlt
     def products() -> Iterator[Any]:
         if arrow:
             yield from arrow_csv.open_csv(path)

@@ -513,7 +513,7 @@ def survey(read: Callable[[], Iterable[Batch]], mapping: Mapping, default_locale
     for grouping in mapping.groupings:
         if grouping.folds:
             found.spans = _summed(noted["spans"])
-            largest = int(found.spans["size"].max() or 0)  # type: ignore[arg-type]
+            largest = int(found.spans.select(pl.col("size").max()).item() or 0)
             if largest > GROUP_ROWS:
                 raise BadInput(
                     f"Column {grouping.by + 1} is to say which rows make one product, but {largest:,} rows hold the "

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
+from typing import cast
 
 from pim_platform.catalog.schema import FIELD_TYPES, FieldType
 from pim_platform.intake.mapping.models import CANONICAL_TARGETS
@@ -76,7 +77,7 @@ def dictionary() -> Dictionary:
         if kind not in FIELD_TYPES and kind != _ANY:
             raise ValueError(f"attributes.ini: unknown type {kind!r} of {attribute}")
         for variant in _variants(_split(entry["names"])):
-            found.attributes.setdefault(variant, (attribute, None if kind == _ANY else kind))  # type: ignore[arg-type]
+            found.attributes.setdefault(variant, (attribute, None if kind == _ANY else cast("FieldType", kind)))
     for component, entry in _read("components").items():
         for variant in _variants(_split(entry["names"])):
             found.components.setdefault(variant, component)

@@ -116,7 +116,7 @@ def choose(
         if scores.get(around, 0.0) < max(ENOUGH, scores[best] / 2):
             continue
         if letters_of(container(best)) not in PRODUCTS or letters_of(container(around)) in PRODUCTS or repeated(around):
-            return around  # type: ignore[no-any-return]
+            return around  # type: ignore[no-any-return]  # a slice of a path is a path; both kinds of path are sliced
     return best
 
 

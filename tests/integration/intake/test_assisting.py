@@ -83,7 +83,7 @@ def test_an_answer_stands_in_the_jobs_proposal_and_goes_through_to_the_catalogue
     assert "names of colours" in column.reason
     assert job.notices == []
     confirm_job(shop.workspace, shop.tenant.id, job.id, actor=ACTOR)
-    assert run_job(shop.workspace, shop.tenant.id, job.id).ledger()["created"] == 3  # type: ignore[index]
+    assert run_job(shop.workspace, shop.tenant.id, job.id).rows_created == 3
 
 
 def test_a_call_is_logged_with_tokens_cost_and_what_it_was_for(shop: Shop) -> None:
