@@ -1,0 +1,1 @@
+-- Logins, invitations, scopes of keys. Runs as pim_owner.

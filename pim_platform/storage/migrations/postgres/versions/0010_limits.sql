@@ -1,0 +1,1 @@
+-- Rate limits, idempotent requests, quotas. Runs as pim_owner.

@@ -1,0 +1,1 @@
+-- Confirmed bulk operations, schema changes. Runs as pim_owner.

@@ -1,0 +1,1 @@
+-- Search. Runs as pim_owner.

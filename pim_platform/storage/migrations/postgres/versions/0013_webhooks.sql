@@ -1,0 +1,1 @@
+-- Webhooks: subscriptions, outbox, deliveries. Runs as pim_owner.

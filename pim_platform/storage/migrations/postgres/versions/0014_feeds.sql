@@ -1,0 +1,1 @@
+-- Sources that are fetched by URL. Runs as pim_owner.
