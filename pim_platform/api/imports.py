@@ -55,7 +55,7 @@ router = APIRouter(prefix="/api/pim/import", tags=["imports"], route_class=KeyRo
             }
         },
     ),
-    openapi_extra=needs("editor", upload=True),
+    openapi_extra=needs("editor", scope="imports:write", upload=True),
 )
 def upload(
     workspace: WorkspaceDep,
@@ -125,7 +125,7 @@ def upload(
     summary="List imports",
     response_model=ImportList,
     responses=documented(422),
-    openapi_extra=needs("viewer"),
+    openapi_extra=needs("viewer", scope="imports:read"),
 )
 def imports(session: SessionDep, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> dict[str, Any]:
     """The newest imports of every door and source, newest first."""
@@ -137,7 +137,7 @@ def imports(session: SessionDep, limit: Annotated[int, Query(ge=1, le=200)] = 50
     summary="Follow an import",
     response_model=ImportDetail,
     responses=documented(404),
-    openapi_extra=needs("viewer"),
+    openapi_extra=needs("viewer", scope="imports:read"),
 )
 def status(workspace: WorkspaceDep, session: SessionDep, job_id: str) -> dict[str, Any]:
     """State, progress, ledger and reject reasons of an import, and each of its merges."""
@@ -166,7 +166,7 @@ def status(workspace: WorkspaceDep, session: SessionDep, job_id: str) -> dict[st
     summary="Confirm an import",
     response_model=ImportOut,
     responses=documented(400, 404, 409, 413, 422),
-    openapi_extra=needs("reviewer"),
+    openapi_extra=needs("reviewer", scope="imports:write"),
 )
 def confirm(workspace: WorkspaceDep, caller: CallerDep, job_id: str, body: ConfirmIn | None = None) -> dict[str, Any]:
     """Say what the columns mean and let the import run. Without a body the proposal holds."""
@@ -195,7 +195,7 @@ def confirm(workspace: WorkspaceDep, caller: CallerDep, job_id: str, body: Confi
     summary="Cancel an import",
     response_model=ImportOut,
     responses=documented(404, 409, ok={200: {"model": ImportOut, "description": "Cancelled at once."}}),
-    openapi_extra=needs("editor"),
+    openapi_extra=needs("editor", scope="imports:write"),
 )
 def cancel(workspace: WorkspaceDep, caller: CallerDep, job_id: str, response: Response) -> dict[str, Any]:
     """Cancel an import that has not been merged: at once before it runs, at its next step (202) while it runs."""
@@ -224,7 +224,7 @@ def cancel(workspace: WorkspaceDep, caller: CallerDep, job_id: str, response: Re
             }
         },
     ),
-    openapi_extra=needs("viewer"),
+    openapi_extra=needs("viewer", scope="imports:read"),
 )
 def rejects(workspace: WorkspaceDep, caller: CallerDep, job_id: str) -> FileResponse:
     """The rejected records in the file's own format, each with its row, column, value, error and suggestion."""

@@ -90,7 +90,7 @@ SourceQuery = Annotated[Text | None, Query(description="Of this source only.")]
     summary="How right proposals have been",
     response_model=AccuracyList,
     responses=documented(404),
-    openapi_extra=needs("viewer"),
+    openapi_extra=needs("viewer", scope="imports:read"),
 )
 def accuracy(session: SessionDep, source: SourceQuery = None) -> dict[str, Any]:
     """Precision of proposed columns by tier and band of confidence, as people confirmed or corrected them."""
@@ -103,7 +103,7 @@ def accuracy(session: SessionDep, source: SourceQuery = None) -> dict[str, Any]:
     summary="List saved mappings",
     response_model=TemplateList,
     responses=documented(),
-    openapi_extra=needs("viewer"),
+    openapi_extra=needs("viewer", scope="imports:read"),
 )
 def templates(session: SessionDep, source: SourceQuery = None) -> dict[str, Any]:
     """The mappings that files of the same header from the same source get without being asked."""
@@ -115,7 +115,7 @@ def templates(session: SessionDep, source: SourceQuery = None) -> dict[str, Any]
     status_code=204,
     summary="Forget a saved mapping",
     responses=documented(404),
-    openapi_extra=needs("reviewer"),
+    openapi_extra=needs("reviewer", scope="imports:write"),
 )
 def forget(session: SessionDep, caller: CallerDep, source: Text, fingerprint: Text) -> Response:
     """Forget a saved mapping: the next file of that header is proposed anew."""
@@ -128,7 +128,7 @@ def forget(session: SessionDep, caller: CallerDep, source: Text, fingerprint: Te
     summary="What Claude cost",
     response_model=CostList,
     responses=documented(422),
-    openapi_extra=needs("viewer"),
+    openapi_extra=needs("viewer", scope="imports:read"),
 )
 def costs(
     workspace: WorkspaceDep, session: SessionDep, days: Annotated[int, Query(ge=1, le=366)] = 31

@@ -104,7 +104,7 @@ class DiffSummary(BaseModel):
         422,
         ok={200: {"content": {"text/csv": {}}, "description": "A page, or with `format=csv` all of it."}},
     ),
-    openapi_extra=needs("viewer"),
+    openapi_extra=needs("viewer", scope="imports:read"),
 )
 def diff(
     workspace: WorkspaceDep,
@@ -150,7 +150,7 @@ def _as_csv(workspace: Workspace, job: ImportJob, wanted: dict[str, Any]) -> Res
     summary="Sum up what an import would change",
     response_model=DiffSummary,
     responses=documented(404),
-    openapi_extra=needs("viewer"),
+    openapi_extra=needs("viewer", scope="imports:read"),
 )
 def summary(workspace: WorkspaceDep, session: SessionDep, job_id: str) -> dict[str, Any]:
     """Products and rows by outcome, lines by field, how far prices move, and SKUs spelled otherwise."""
@@ -163,7 +163,7 @@ def summary(workspace: WorkspaceDep, session: SessionDep, job_id: str) -> dict[s
     summary="Promote a dry run",
     response_model=ImportOut,
     responses=documented(404, 409),
-    openapi_extra=needs("reviewer"),
+    openapi_extra=needs("reviewer", scope="imports:write"),
 )
 def promote(workspace: WorkspaceDep, caller: CallerDep, job_id: str) -> dict[str, Any]:
     """Commit exactly what the dry run showed.
@@ -182,7 +182,7 @@ def promote(workspace: WorkspaceDep, caller: CallerDep, job_id: str) -> dict[str
     summary="Send corrected rejects",
     response_model=ImportOut,
     responses=documented(400, 404, 409, 413, 422),
-    openapi_extra=needs("editor", upload=True),
+    openapi_extra=needs("editor", scope="imports:write", upload=True),
 )
 def rework(
     workspace: WorkspaceDep,

@@ -114,7 +114,7 @@ class BulkOut(BaseModel):
     summary="List products",
     response_model=ProductPageOut,
     responses=documented(422),
-    openapi_extra=needs("viewer"),
+    openapi_extra=needs("viewer", scope="products:read"),
 )
 def products(
     session: SessionDep,
@@ -137,7 +137,7 @@ def products(
     summary="Read a product",
     response_model=ProductDetail,
     responses=documented(404, 422),
-    openapi_extra=needs("viewer"),
+    openapi_extra=needs("viewer", scope="products:read"),
 )
 def product(workspace: WorkspaceDep, session: SessionDep, product_id: UUID) -> Response:
     """A product, its parent and the variants of its group, and the record of the file that wrote it last."""
@@ -162,7 +162,7 @@ def _brief(product: Product) -> dict[str, str]:
     summary="Create and update products",
     response_model=BulkOut,
     responses=documented(400, 409, 413, 422),
-    openapi_extra=needs("editor"),
+    openapi_extra=needs("editor", scope="products:write"),
 )
 def bulk(workspace: WorkspaceDep, caller: CallerDep, body: BulkIn) -> dict[str, Any]:
     """Create and update products by SKU, all in one transaction; a record that is wrong is rejected alone."""

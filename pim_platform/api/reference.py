@@ -57,9 +57,12 @@ def page(document: dict[str, Any]) -> str:
 
 
 def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
-    role = operation.get("x-role")
+    role, scope = operation.get("x-role"), operation.get("x-scope", "any")
+    scoped = "" if scope == "any" else f", and the scope <strong>{_text(scope)}</strong> where the key has scopes"
     needs = (
-        f"<p>Needs the role <strong>{_text(role)}</strong> or a stronger one.</p>" if role else "<p>Needs no key.</p>"
+        f"<p>Needs the role <strong>{_text(role)}</strong> or a stronger one{scoped}.</p>"
+        if role
+        else "<p>Needs no key.</p>"
     )
     parameters = "".join(
         f"<tr><td><code>{_text(p['name'])}</code></td><td>{_text(p['in'])}</td>"

@@ -7,31 +7,36 @@ to disk before being turned away.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.types import Message, Receive, Scope
+from starlette.types import Message, Receive
+from starlette.types import Scope as AsgiScope
 
 from pim_platform.api.json_bodies import read_json
 from pim_platform.api.request_ids import actor_of
 from pim_platform.errors import Unauthorized
 from pim_platform.intake.workspace import Workspace
-from pim_platform.tenancy.keys import Caller, Role, authenticate
+from pim_platform.tenancy.keys import SCOPES, Caller, Role, Scope, authenticate
 
 #: Largest JSON body: ten thousand products of six kilobytes.
 JSON_BYTES = 64 * 1024**2
 #: What a multipart form may hold beside its file.
 FORM_BYTES = 1024**2
 
-_ROLE, _UPLOAD = "x-role", "x-upload"
+_ROLE, _SCOPE, _UPLOAD = "x-role", "x-scope", "x-upload"
 
 
-def needs(role: Role, *, upload: bool = False) -> dict[str, Any]:
-    """The ``openapi_extra`` of a route that ``role`` and stronger ones may call; ``upload``: its body is a file."""
-    return {_ROLE: role} | ({_UPLOAD: True} if upload else {})
+def needs(role: Role, *, scope: Scope | Literal["any"] | None = None, upload: bool = False) -> dict[str, Any]:
+    """The ``openapi_extra`` of a route: who may call it.
+
+    ``role`` and stronger ones may. A credential that is limited to some scopes must hold ``scope`` besides; ``any``:
+    whatever its scopes are; None: only a credential that is not limited. ``upload``: the body is a file.
+    """
+    return {_ROLE: role} | ({_SCOPE: scope} if scope else {}) | ({_UPLOAD: True} if upload else {})
 
 
 class KeyRoute(APIRoute):
@@ -43,11 +48,14 @@ class KeyRoute(APIRoute):
         role: Role = extra.get(_ROLE, "")
         if role not in get_args(Role):
             raise TypeError(f"{self.path} names no role: give it openapi_extra=needs(...)")
+        scope: Scope | Literal["any"] | None = extra.get(_SCOPE)
+        if scope not in (None, "any", *SCOPES):
+            raise TypeError(f"{self.path} names the scope {scope!r}, which there is not: choose of {SCOPES}")
         inner = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
             caller = await run_in_threadpool(_caller, request)
-            caller.require(role)
+            caller.require(role, scope)
             workspace: Workspace = request.app.state.workspace
             limit = workspace.settings.max_upload_bytes + FORM_BYTES if extra.get(_UPLOAD) else JSON_BYTES
             request.state.caller = caller
@@ -59,7 +67,7 @@ class KeyRoute(APIRoute):
 class _Body(Request):
     """A request whose JSON is read exactly."""
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
+    def __init__(self, scope: AsgiScope, receive: Receive) -> None:
         super().__init__(scope, receive)
 
     async def json(self) -> Any:

@@ -30,7 +30,7 @@ class SchemaOut(BaseModel):
     summary="Read the schema",
     response_model=SchemaOut,
     responses=documented(),
-    openapi_extra=needs("viewer"),
+    openapi_extra=needs("viewer", scope="schema:read"),
 )
 def schema(session: SessionDep) -> dict[str, Any]:
     """The fields that products of this tenant may have, beside `sku`, `name` and `active`."""

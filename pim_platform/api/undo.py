@@ -175,7 +175,7 @@ class DeleteOut(BaseModel):
     summary="Undo an import",
     response_model=UndoOut,
     responses=documented(404, 409),
-    openapi_extra=needs("editor"),
+    openapi_extra=needs("editor", scope="imports:write"),
 )
 def undo(workspace: WorkspaceDep, caller: CallerDep, job_id: str) -> dict[str, Any]:
     """Take back what an import, a bulk delete or an undo did, except where somebody changed it later."""
@@ -200,7 +200,7 @@ def undo(workspace: WorkspaceDep, caller: CallerDep, job_id: str) -> dict[str, A
     summary="Preview an undo",
     response_model=UndoPreviewOut,
     responses=documented(404, 409, 422),
-    openapi_extra=needs("viewer"),
+    openapi_extra=needs("viewer", scope="imports:read"),
 )
 def undo_preview(
     workspace: WorkspaceDep,
@@ -228,7 +228,7 @@ def undo_preview(
     summary="What an undo left as it was",
     response_model=UndoConflictsOut,
     responses=documented(404, 409, 422),
-    openapi_extra=needs("viewer"),
+    openapi_extra=needs("viewer", scope="imports:read"),
 )
 def conflicts(
     workspace: WorkspaceDep, caller: CallerDep, job_id: str, cursor: CursorQuery = None, limit: LimitQuery = 50
@@ -245,7 +245,7 @@ def conflicts(
     summary="Release a held import",
     response_model=ImportOut,
     responses=documented(404, 409),
-    openapi_extra=needs("editor"),
+    openapi_extra=needs("editor", scope="imports:write"),
 )
 def release(workspace: WorkspaceDep, caller: CallerDep, job_id: str) -> dict[str, Any]:
     """Let an import run that is held because its full feed lacks many products of the one before."""
@@ -259,7 +259,7 @@ def release(workspace: WorkspaceDep, caller: CallerDep, job_id: str) -> dict[str
     summary="What an import changed",
     response_model=HistoryOut,
     responses=documented(404, 422),
-    openapi_extra=needs("viewer"),
+    openapi_extra=needs("viewer", scope="imports:read"),
 )
 def changes(session: SessionDep, job_id: str, cursor: CursorQuery = None, limit: LimitQuery = 50) -> Response:
     """What an import, an undo or a bulk delete did to each product, field by field."""
@@ -274,7 +274,7 @@ def changes(session: SessionDep, job_id: str, cursor: CursorQuery = None, limit:
     summary="A product's history",
     response_model=HistoryOut,
     responses=documented(404, 422),
-    openapi_extra=needs("viewer"),
+    openapi_extra=needs("viewer", scope="products:read"),
 )
 def history(session: SessionDep, product_id: UUID, cursor: CursorQuery = None, limit: LimitQuery = 50) -> Response:
     """Every change of a product, newest first, down to its creation; also of a deleted one."""
@@ -288,7 +288,7 @@ def history(session: SessionDep, product_id: UUID, cursor: CursorQuery = None, l
     summary="Delete products",
     response_model=DeleteOut,
     responses=documented(400, 404, 409, 413, 422),
-    openapi_extra=needs("editor"),
+    openapi_extra=needs("editor", scope="products:write"),
 )
 def bulk_delete(workspace: WorkspaceDep, caller: CallerDep, body: DeleteIn) -> dict[str, Any]:
     """Delete the products that are meant, all in one transaction, as a job that can be undone."""

@@ -22,6 +22,21 @@ from pim_platform.tenancy.models import ApiKey
 Role = Literal["admin", "editor", "reviewer", "viewer"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
+Scope = Literal[
+    "products:read",
+    "products:write",
+    "scores:write",
+    "schema:read",
+    "schema:write",
+    "imports:read",
+    "imports:write",
+    "webhooks:manage",
+    "admin",
+]
+#: What a credential may be limited to, within its role; none includes another. ``imports:*`` covers sources and
+#: mappings, ``products:read`` exports, ``admin`` users, keys, the tenant's settings and the audit trail.
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+
 #: What each role may do; every role includes the ones after it in this order of power.
 _POWER = {"viewer": 0, "reviewer": 1, "editor": 2, "admin": 3}
 
@@ -41,12 +56,24 @@ class Caller:
     tenant_id: UUID
     role: Role
     actor: Actor
+    scopes: frozenset[Scope] | None = None
+    """What the credential is limited to within its role; None: nothing less than the role."""
 
-    def require(self, role: Role) -> None:
-        """Raise Forbidden unless the caller has ``role`` or a stronger one."""
+    def require(self, role: Role, scope: Scope | Literal["any"] | None = "any") -> None:
+        """Raise Forbidden unless the caller has ``role`` or a stronger one, and ``scope`` where it is limited.
+
+        ``any``: whatever its scopes are; None: only a caller that is not limited.
+        """
         if _POWER[self.role] < _POWER[role]:
             raise Forbidden(
                 f"The role {self.role} may not do this.", fix=f"Use a key with the role {role}.", expected=role
+            )
+        if self.scopes is not None and scope != "any" and scope not in self.scopes:
+            raise Forbidden(
+                "The scopes of this key do not include this.",
+                fix=f"Use a key with the scope {scope}." if scope else "Use a key without scopes.",
+                code="scope_missing",
+                expected=scope,
             )
 
 
