@@ -14,7 +14,7 @@ from psycopg import sql
 from sqlalchemy import Engine
 
 from pim_platform.catalog.lock import lock_publisher
-from pim_platform.catalog.schema import ProductSchema, SchemaField
+from pim_platform.catalog.schema import FieldType, ProductSchema, SchemaField
 from pim_platform.catalog.schemas import current_schema
 from pim_platform.storage.clickhouse import clickhouse_errors, quote_identifier
 from pim_platform.storage.postgres import driver_connection, tenant_session
@@ -70,16 +70,25 @@ def _columns(field: SchemaField, taken: set[str]) -> list[TypedColumn]:
     return [TypedColumn(field.name, value, "Nullable(String)", entry)]
 
 
-def _extracted(field: SchemaField) -> str:
-    """The ClickHouse type that JSONExtract reads a field as."""
-    if field.localizable or field.scopable or field.type == "multi_price":
-        return "String"
+def currency_column(schema: ProductSchema, field: str) -> str:
+    """The name of the column that holds the currency of the price ``field``."""
+    names = [column.name for column in columns_of(schema)]
+    return names[names.index(field) + 1]
+
+
+def extracted_type(kind: FieldType) -> str:
+    """The ClickHouse type that JSONExtract reads one value of a field of this type as."""
     return {
         "number": "Nullable(Float64)",
         "boolean": "Nullable(Bool)",
         "array": "Array(String)",
         "price": "Tuple(amount Nullable(Float64), currency Nullable(String))",
-    }.get(field.type, "Nullable(String)")
+        "multi_price": "String",
+    }.get(kind, "Nullable(String)")
+
+
+def _extracted(field: SchemaField) -> str:
+    return "String" if field.localizable or field.scopable else extracted_type(field.type)
 
 
 def analyst_role(tenant: TenantInfo) -> str:
