@@ -86,7 +86,7 @@ class ImportOut(BaseModel):
     filename: str
     format: str
     source: str
-    origin: Literal["cli", "api", "ui", "inbox"]
+    origin: Literal["cli", "api", "ui", "inbox", "feed"]
     dry_run: bool
     attempt: int
     row_count: int | None

@@ -24,7 +24,7 @@ from pim_platform.storage.postgres import tenant_session
 from pim_platform.storage.scratch import scratch_folder
 from pim_platform.tenancy.audit import Actor, record
 
-Origin = Literal["cli", "api", "ui", "inbox"]
+Origin = Literal["cli", "api", "ui", "inbox", "feed"]
 #: What becomes of products that a full feed holds no more (design D6).
 AbsentRows = Literal["keep", "deactivate", "delete"]
 

@@ -60,6 +60,7 @@ class Source(Base):
     absent_rows: Mapped[str] = mapped_column(Text, server_default="keep")
     reject_policy: Mapped[str | None] = mapped_column(Text)
     skip_unchanged: Mapped[bool] = mapped_column(server_default=text("false"))
+    dialect: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     last_accepted_job_id: Mapped[UUID | None]
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
@@ -91,7 +92,7 @@ class ImportJob(Base):
 
     __tablename__ = "import_jobs"
     __table_args__ = (
-        CheckConstraint("origin IN ('cli', 'api', 'ui', 'inbox')", name="origin"),
+        CheckConstraint("origin IN ('cli', 'api', 'ui', 'inbox', 'feed')", name="origin"),
         CheckConstraint(f"state IN ({_STATES})", name="state"),
         CheckConstraint("task IN ('import', 'promote', 'rework')", name="task"),
         CheckConstraint("kind IN ('file', 'undo', 'delete')", name="kind"),
@@ -153,6 +154,7 @@ class ImportJob(Base):
     hold_released: Mapped[bool] = mapped_column(server_default=text("false"))
     reject_policy: Mapped[str] = mapped_column(Text, server_default="skip")
     cancel_requested: Mapped[bool] = mapped_column(server_default=text("false"))
+    given_dialect: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     dialect: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     headers: Mapped[list[str] | None] = mapped_column(JSONB)
     header_fingerprint: Mapped[str | None] = mapped_column(Text)
@@ -280,6 +282,90 @@ class ImportAttempt(Base):
         """The ledger of this merge (design D4) by its short names."""
         names = ("read", "created", "updated", "unchanged", "rejected", "superseded", "merged")
         return {name: getattr(self, f"rows_{name}") for name in names}
+
+
+class Feed(Base):
+    """Where a source's file is fetched, how often, and what became of it last.
+
+    ``credentials`` are encrypted (:mod:`pim_platform.storage.sealing`); ``due_at`` is null where it is fetched only when
+    somebody asks.
+    """
+
+    __tablename__ = "feeds"
+    __table_args__ = (
+        CheckConstraint("interval_seconds BETWEEN 60 AND 31622400", name="interval"),
+        CheckConstraint("auth_kind IN ('basic', 'bearer')", name="auth_kind"),
+        CheckConstraint("outcome IN ('landed', 'not_modified', 'skipped', 'failed')", name="outcome"),
+        CheckConstraint("interval_seconds IS NULL OR cron IS NULL", name="one_rhythm"),
+        CheckConstraint("(auth_kind IS NULL) = (credentials IS NULL)", name="credentials"),
+        ForeignKeyConstraint(
+            ["tenant_id", "source_id"],
+            [Source.tenant_id, Source.id],
+            name="fk_feeds_tenant_id_source_id",
+            ondelete="CASCADE",
+        ),
+        ForeignKeyConstraint(
+            ["tenant_id", "job_id"], [ImportJob.tenant_id, ImportJob.id], name="fk_feeds_tenant_id_job_id"
+        ),
+        Index("ix_feeds_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    source_id: Mapped[UUID] = mapped_column(primary_key=True)
+    url: Mapped[str] = mapped_column(Text)
+    interval_seconds: Mapped[int | None]
+    cron: Mapped[str | None] = mapped_column(Text)
+    auth_kind: Mapped[str | None] = mapped_column(Text)
+    credentials: Mapped[str | None] = mapped_column(Text)
+    due_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    lease_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    lease_owner: Mapped[str | None] = mapped_column(Text)
+    failures: Mapped[int] = mapped_column(server_default=text("0"))
+    fetched_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    outcome: Mapped[str | None] = mapped_column(Text)
+    http_status: Mapped[int | None]
+    error_code: Mapped[str | None] = mapped_column(Text)
+    error: Mapped[str | None] = mapped_column(Text)
+    job_id: Mapped[UUID | None]
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class FetchedFile(Base):
+    """What a server said of a file that was fetched from a URL for a source, and the import it became."""
+
+    __tablename__ = "fetched_files"
+    __table_args__ = (
+        CheckConstraint("url_sha256 ~ '^[0-9a-f]{64}$'", name="url_sha256"),
+        ForeignKeyConstraint(
+            ["tenant_id", "source_id"],
+            [Source.tenant_id, Source.id],
+            name="fk_fetched_files_tenant_id_source_id",
+            ondelete="CASCADE",
+        ),
+        ForeignKeyConstraint(
+            ["tenant_id", "job_id"], [ImportJob.tenant_id, ImportJob.id], name="fk_fetched_files_tenant_id_job_id"
+        ),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    source_id: Mapped[UUID] = mapped_column(primary_key=True)
+    url_sha256: Mapped[str] = mapped_column(Text, primary_key=True)
+    etag: Mapped[str | None] = mapped_column(Text)
+    last_modified: Mapped[str | None] = mapped_column(Text)
+    job_id: Mapped[UUID]
+    fetched_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class FetchHost(Base):
+    """A host that a tenant's files may be fetched from: ``feeds.example.com``, ``*.example.com``."""
+
+    __tablename__ = "fetch_hosts"
+    __table_args__ = (CheckConstraint(r"host ~ '^(\*\.)?[a-z0-9_.:-]{1,253}$'", name="host"),)
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey(Tenant.id), primary_key=True)
+    host: Mapped[str] = mapped_column(Text, primary_key=True)
+    actor: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
 
 class UndoConflict(Base):
