@@ -111,6 +111,7 @@ class ImportJob(Base):
             ["tenant_id", "upload_id"], [Upload.tenant_id, Upload.id], name="fk_import_jobs_tenant_id_upload_id"
         ),
         Index("ix_import_jobs_tenant_id_created_at", "tenant_id", "created_at"),
+        Index("ix_import_jobs_state", "state"),
         Index(
             "ix_import_jobs_open",
             "state",

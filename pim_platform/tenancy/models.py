@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     DateTime,
     ForeignKey,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Index,
     LargeBinary,
     Numeric,
+    SmallInteger,
     Text,
     UniqueConstraint,
     func,
@@ -38,6 +40,9 @@ class Tenant(Base):
         CheckConstraint("default_currency ~ '^[A-Z]{3}$'", name="currency"),
         CheckConstraint("confirm_policy IN ('never', 'saved_mapping_fits', 'all_sure')", name="confirm_policy"),
         CheckConstraint("claude_daily_budget_usd >= 0", name="claude_daily_budget_usd"),
+        CheckConstraint("max_products >= 0", name="max_products"),
+        CheckConstraint("max_storage_bytes >= 0", name="max_storage_bytes"),
+        CheckConstraint("max_concurrent_jobs >= 0", name="max_concurrent_jobs"),
         Index("uq_tenants_relation", text("replace(slug, '-', '_')"), unique=True),
     )
 
@@ -51,6 +56,10 @@ class Tenant(Base):
     active: Mapped[bool] = mapped_column(server_default=text("true"))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     claude_daily_budget_usd: Mapped[Decimal | None] = mapped_column(Numeric(10, 4))
+    # Quotas; null: unlimited.
+    max_products: Mapped[int | None] = mapped_column(BigInteger)
+    max_storage_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    max_concurrent_jobs: Mapped[int | None]
 
 
 class User(Base):
@@ -82,7 +91,11 @@ class ApiKey(Base):
     """An integrator's credential: 256 random bits, stored as SHA-256 only (design D22)."""
 
     __tablename__ = "api_keys"
-    __table_args__ = (CheckConstraint(_ROLES, name="role"), UniqueConstraint("key_hash"))
+    __table_args__ = (
+        CheckConstraint(_ROLES, name="role"),
+        CheckConstraint("rate_limit >= 0", name="rate_limit"),
+        UniqueConstraint("key_hash"),
+    )
 
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey(Tenant.id), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_UUID7)
@@ -94,6 +107,8 @@ class ApiKey(Base):
     revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     last_used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    #: Requests per window; null: as the installation says, 0: no limit.
+    rate_limit: Mapped[int | None]
 
 
 class RefreshToken(Base):
@@ -174,3 +189,35 @@ class ApiUsage(Base):
     error_message: Mapped[str | None] = mapped_column(Text)
     # SQLAlchemy keeps the name `metadata` for itself.
     details: Mapped[dict[str, Any]] = mapped_column("metadata", JSONB, server_default=text("'{}'"))
+
+
+class RateBucket(Base):
+    """Requests of one caller or address in its present window; unlogged, and reached through functions only."""
+
+    __tablename__ = "rate_buckets"
+    __table_args__ = ({"prefixes": ["UNLOGGED"], "postgresql_with": {"fillfactor": 50}},)
+
+    bucket: Mapped[str] = mapped_column(Text(collation="C"), primary_key=True)
+    used: Mapped[int]
+    ends_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class IdempotencyKey(Base):
+    """A request under an Idempotency-Key, from its claim to its answer, per caller."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("ix_idempotency_keys_tenant_id_claimed_at", "tenant_id", "claimed_at"),)
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey(Tenant.id), primary_key=True)
+    caller: Mapped[str] = mapped_column(Text, primary_key=True)
+    key: Mapped[str] = mapped_column(Text(collation="C"), primary_key=True)
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
+    attempt: Mapped[int] = mapped_column(server_default=text("1"))
+    owner: Mapped[str] = mapped_column(Text)
+    request_id: Mapped[str | None] = mapped_column(Text)
+    claimed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
+    effect_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    answered_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    status: Mapped[int | None] = mapped_column(SmallInteger)
+    headers: Mapped[dict[str, str] | None] = mapped_column(JSONB)
+    body: Mapped[bytes | None] = mapped_column(LargeBinary)
