@@ -7,6 +7,7 @@ publisher's rows, behind a view that reads it ``FINAL``.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from clickhouse_connect.driver.client import Client
@@ -217,6 +218,12 @@ def _ensure_table(clickhouse: Client, tenant: TenantInfo, schema: ProductSchema,
     return after
 
 
+#: Bytes of `data` that one statement reads. It holds several times as much while it sorts and writes: four million
+#: products of 260 bytes at once need more than the 2 GiB that a query may take by default.
+SLICE_BYTES = 256 * 1024 * 1024
+_SAMPLED_KEYS = 4096
+
+
 def _load_table(clickhouse: Client, tenant: TenantInfo, schema: ProductSchema, after: int) -> None:
     columns = columns_of(schema)
     names = [name for name, _ in (*_FIXED_CLICKHOUSE, *_BOOKKEEPING)] + [column.name for column in columns]
@@ -225,12 +232,42 @@ def _load_table(clickhouse: Client, tenant: TenantInfo, schema: ProductSchema, a
     # One parse per row: a Tuple is extracted at once, a function per field would parse the JSON as often.
     tuple_type = ", ".join(f"{quote_identifier(field.name)} {_extracted(field)}" for field in schema.fields)
     parsed = f", JSONExtract(data, 'Tuple({_escape(tuple_type)})') AS d" if schema.fields else ""
-    clickhouse.command(
-        f"INSERT INTO {quote_identifier(tenant.relation)}.product_rows ({', '.join(map(quote_identifier, names))}) "
-        f"SELECT {', '.join(values)} FROM (SELECT *{parsed} FROM segmentation.product_versions "
-        "WHERE tenant_id = {tenant:String} AND version > {after:UInt64})",
-        parameters={"tenant": str(tenant.id), "after": after},
+    due = {"tenant": str(tenant.id), "after": after}
+    for keys, bounds in _slices(clickhouse, due):
+        clickhouse.command(
+            f"INSERT INTO {quote_identifier(tenant.relation)}.product_rows ({', '.join(map(quote_identifier, names))}) "
+            f"SELECT {', '.join(values)} FROM (SELECT *{parsed} FROM segmentation.product_versions WHERE {_DUE}{keys})",
+            parameters=due | bounds,
+        )
+
+
+_DUE = "tenant_id = {tenant:String} AND version > {after:UInt64}"
+
+
+def _slices(clickhouse: Client, due: dict[str, object]) -> list[tuple[str, dict[str, str]]]:
+    """Ranges of keys that hold about SLICE_BYTES each: a condition and its parameters.
+
+    Ranges rather than hashes, because the key is the order of both tables: each statement reads its own stretch.
+    """
+    found = clickhouse.query(
+        f"SELECT sum(length(data)), arraySort(groupArraySample({_SAMPLED_KEYS}, 1)(hex(sku_key))) "
+        f"FROM segmentation.product_versions WHERE {_DUE}",
+        parameters=due,
     )
+    size, sample = found.result_rows[0]
+    count = min(-(-int(size) // SLICE_BYTES), len(sample))
+    edges = sorted({sample[len(sample) * number // count] for number in range(1, count)})
+    if not edges:
+        return [("", {})]
+    between = [
+        (" AND sku_key >= unhex({first:String}) AND sku_key < unhex({last:String})", {"first": first, "last": last})
+        for first, last in itertools.pairwise(edges)
+    ]
+    return [
+        (" AND sku_key < unhex({last:String})", {"last": edges[0]}),
+        *between,
+        (" AND sku_key >= unhex({first:String})", {"first": edges[-1]}),
+    ]
 
 
 def _escape(text: str) -> str:

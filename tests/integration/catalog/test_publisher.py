@@ -13,6 +13,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from pim_platform.catalog import typed_relations
 from pim_platform.catalog.checksum import Agreement, compare_engines, publish_and_compare
 from pim_platform.catalog.models import CatalogState
 from pim_platform.catalog.publisher import publish
@@ -457,6 +458,31 @@ def test_a_field_called_as_a_price_currency_is_not_lost(workspace: Workspace, ma
     row = dict(zip(names, rows["A"], strict=True))
     assert (row["price"], row["price_currency"], row["price_currency_code"]) == (1.0, "own", "CHF")
     assert in_postgres(workspace, tenant)[0] == names
+
+
+def test_a_large_catalogue_is_loaded_in_slices_of_keys_that_miss_none_and_repeat_none(
+    workspace: Workspace, tenant: TenantInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [{"sku": f"N\t'{number}\\", "name": "Numbered", "tone": f"{number}"} for number in range(300)]
+    assert bulk_upsert(workspace, tenant.id, records, actor=ACTOR).errors == []
+    whole = in_clickhouse(workspace, tenant)
+    assert len(whole[1]) == 304
+    publish(workspace.app, workspace.clickhouse, tenant.id, rebuild=True)
+    workspace.clickhouse.command(f"DROP DATABASE `{tenant.relation}` SYNC")
+    monkeypatch.setattr(typed_relations, "SLICE_BYTES", 500)
+    sent: list[str] = []
+    command = workspace.clickhouse.command
+
+    def counted(statement: str, *rest: Any, **more: Any) -> Any:
+        sent.append(statement)
+        return command(statement, *rest, **more)
+
+    monkeypatch.setattr(workspace.clickhouse, "command", counted)
+    refresh_typed_relations(workspace.app, workspace.ddl, workspace.clickhouse, tenant)
+    assert in_clickhouse(workspace, tenant) == whole
+    rows = workspace.clickhouse.query(f"SELECT count() FROM `{tenant.relation}`.product_rows").result_rows
+    assert rows[0][0] == 304, "no slice reads what another has read"
+    assert sum("INSERT INTO" in statement for statement in sent) > 5
 
 
 def test_refreshing_twice_does_nothing_the_second_time(
