@@ -7,9 +7,12 @@
     │   ├── UnreadableFile        empty, header only, binary, undecodable, no SKU column
     │   ├── InvalidMapping        unknown field, two columns in one single-valued field, no SKU
     │   ├── InvalidSchema         unknown type, bad or duplicate field name
-    │   └── InvalidRequest        any other argument that cannot be right
+    │   ├── InvalidRequest        any other argument that cannot be right
+    │   ├── AddressRefused        a URL that the platform must not call (private, no https ...)
+    │   └── RemoteRefused         somebody else's server said no, or sent what cannot be taken
     ├── NotFound                  tenant, job, product, source unknown *to this caller*; exit 2, HTTP 404
     ├── Conflict                  the state does not allow it (confirm twice ...); exit 2, HTTP 409
+    ├── PreconditionFailed        If-Match or If-None-Match does not hold (another wrote meanwhile); HTTP 412
     ├── Unauthorized              no or unknown credential; HTTP 401
     ├── Forbidden                 the role does not allow it; HTTP 403
     ├── Misconfigured             settings, versions, ports, roles; exit 2, HTTP 503
@@ -19,6 +22,7 @@
     ├── EnginesDisagree           PostgreSQL and ClickHouse hold different rows; exit 1, HTTP 500
     └── TransientError            trying again may help; HTTP 503
         ├── EngineUnavailable     a server does not answer
+        ├── RemoteUnavailable     somebody else's server does not answer, or not in time; HTTP 502
         └── TenantBusy            another writer holds the tenant's lock; HTTP 409 with Retry-After
 """
 
@@ -83,6 +87,18 @@ class InvalidRequest(BadInput):
     code = "invalid_request"
 
 
+class AddressRefused(BadInput):
+    """A URL that the platform must not call for its users."""
+
+    code = "address_refused"
+
+
+class RemoteRefused(BadInput):
+    """Somebody else's server answered that it will not, or with more than may be taken."""
+
+    code = "remote_refused"
+
+
 class NotFound(PimError):
     """There is no such thing for this caller; another tenant's thing looks exactly the same."""
 
@@ -97,6 +113,14 @@ class Conflict(PimError):
     code = "conflict"
     exit_code = 2
     http_status = 409
+
+
+class PreconditionFailed(PimError):
+    """What the caller said of the present state is not so: somebody wrote meanwhile."""
+
+    code = "changed_meanwhile"
+    exit_code = 2
+    http_status = 412
 
 
 class Unauthorized(PimError):
@@ -159,6 +183,13 @@ class EngineUnavailable(TransientError):
     """A server did not answer."""
 
     code = "engine_unavailable"
+
+
+class RemoteUnavailable(TransientError):
+    """Somebody else's server did not answer, or not in time."""
+
+    code = "remote_unavailable"
+    http_status = 502
 
 
 class TenantBusy(TransientError):

@@ -92,6 +92,20 @@ class Settings(BaseSettings):
     )
     clickhouse_query_memory: int = Field(2 * 1024**3, ge=1, description="Memory limit of one such query, in bytes.")
     clickhouse_connections: int = Field(4, ge=1, description="Connections of the embedded ClickHouse's pool.")
+    outbound_allow_http: bool = Field(False, description="Whether users' URLs may be http:// and not only https://.")
+    outbound_allow_private: bool = Field(
+        False, description="For development: users' URLs may name loopback and private addresses, and be http://."
+    )
+    outbound_private_networks: str = Field(
+        "", description="Networks that users' URLs may reach though they are not public, `10.1.2.0/24, fd12::/64`."
+    )
+    outbound_fetch_hosts: str = Field(
+        "", description="The only hosts files are fetched from, `feeds.example.com, *.supplier.example`; unset: any."
+    )
+    outbound_fetch_seconds: float = Field(3_600.0, gt=0, description="How long fetching one file may take.")
+    outbound_ca_file: Path | None = Field(
+        None, description="Certificates (PEM) that are trusted for users' URLs besides the public authorities."
+    )
     sensor_interval_seconds: int = Field(5, ge=1, description="How often inbox and jobs are looked at.")
     api_workers: int = Field(1, ge=1, description="Processes of the API.")
 
