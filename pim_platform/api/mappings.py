@@ -89,7 +89,7 @@ SourceQuery = Annotated[Text | None, Query(description="Of this source only.")]
     "/accuracy/",
     summary="How right proposals have been",
     response_model=AccuracyList,
-    responses=documented(404),
+    responses=documented(404, 422),
     openapi_extra=needs("viewer", scope="imports:read"),
 )
 def accuracy(session: SessionDep, source: SourceQuery = None) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def accuracy(session: SessionDep, source: SourceQuery = None) -> dict[str, Any]:
     "/templates/",
     summary="List saved mappings",
     response_model=TemplateList,
-    responses=documented(),
+    responses=documented(422),
     openapi_extra=needs("viewer", scope="imports:read"),
 )
 def templates(session: SessionDep, source: SourceQuery = None) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def templates(session: SessionDep, source: SourceQuery = None) -> dict[str, Any]
     "/templates/{source}/{fingerprint}/",
     status_code=204,
     summary="Forget a saved mapping",
-    responses=documented(404),
+    responses=documented(404, 422),
     openapi_extra=needs("reviewer", scope="imports:write"),
 )
 def forget(session: SessionDep, caller: CallerDep, source: Text, fingerprint: Text) -> Response:
