@@ -23,6 +23,7 @@
     └── TransientError            trying again may help; HTTP 503
         ├── EngineUnavailable     a server does not answer
         ├── RemoteUnavailable     somebody else's server does not answer, or not in time; HTTP 502
+        ├── TooManyRequests       more than may be asked for in this time; HTTP 429 with Retry-After
         └── TenantBusy            another writer holds the tenant's lock; HTTP 409 with Retry-After
 """
 
@@ -190,6 +191,17 @@ class RemoteUnavailable(TransientError):
 
     code = "remote_unavailable"
     http_status = 502
+
+
+class TooManyRequests(TransientError):
+    """More than this caller may ask for in this time; ``retry_after`` is in seconds."""
+
+    code = "too_many_requests"
+    http_status = 429
+
+    def __init__(self, message: str, *, retry_after: float, fix: str = "", code: str | None = None) -> None:
+        super().__init__(message, fix=fix, code=code)
+        self.retry_after = retry_after
 
 
 class TenantBusy(TransientError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,18 +19,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from pim_platform.api.request_ids import HEADER, request_id
-from pim_platform.errors import PimError, TransientError
+from pim_platform.errors import PimError, TooManyRequests, TransientError
 
 MEDIA_TYPE = "application/problem+json"
 
 #: Statuses that differ from their exception's own.
-_STATUS = {"too_large": 413}
+_STATUS = {"too_large": 413, "tenant_needed": 400}
 #: Seconds a client is asked to wait where trying again may help.
 _RETRY_SECONDS = 5
 
 _Responses = dict[int | str, dict[str, Any]]
 
-_PLACE = ("file", "row", "column", "value", "expected")
+_PLACE = ("file", "row", "column", "value", "expected", "errors")
 _log = logging.getLogger(__name__)
 
 
@@ -81,7 +82,8 @@ def pim_problem(error: PimError) -> Response:
     status = _STATUS.get(error.code, error.http_status)
     headers = {}
     if isinstance(error, TransientError):
-        headers["Retry-After"] = str(_RETRY_SECONDS)
+        wait = math.ceil(error.retry_after) if isinstance(error, TooManyRequests) else _RETRY_SECONDS
+        headers["Retry-After"] = str(max(1, wait))
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="pim"'
     place = {key: error.place[key] for key in _PLACE if key in error.place}
@@ -150,13 +152,15 @@ def _unexpected(request: Request, error: Exception) -> Response:
 
 
 _DESCRIPTIONS = {
-    400: "The body cannot be parsed.",
-    401: "No key, or one that is unknown, expired or revoked.",
-    403: "The key's role does not allow it.",
+    400: "The body cannot be parsed, or a user of several tenants names none (`tenant_needed`).",
+    401: "No key or token, or one that is unknown, expired or revoked.",
+    403: "The role or the scopes do not allow it, or the user does not belong to the tenant that is named.",
     404: "No such thing for this caller.",
     409: "The present state does not allow it, or another writer is at work (then with `Retry-After`).",
+    412: "If-Match or If-None-Match does not hold: somebody wrote meanwhile; `expected` is the ETag of now.",
     413: "The body is too large.",
     422: "Something in the request or the file is wrong; the problem names the place and the fix.",
+    429: "Too many requests; `Retry-After` says when to try again.",
     500: "A defect; the problem carries the request id.",
     503: "An engine does not answer; `Retry-After` says when to try again.",
 }
@@ -164,7 +168,7 @@ _DESCRIPTIONS = {
 
 def documented(*statuses: int, ok: _Responses | None = None) -> _Responses:
     """OpenAPI responses of a route that needs a key and may answer these problems besides; ``ok``: its good ones."""
-    return (ok or {}) | described((401, 403, *statuses, 500, 503))
+    return (ok or {}) | described((400, 401, 403, *statuses, 500, 503))
 
 
 def described(statuses: Sequence[int]) -> _Responses:
