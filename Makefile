@@ -2,7 +2,7 @@
 #
 #   make demo           the stack with a sample catalogue; ONCE=1 checks it, stops and exits
 #   make up             the stack alone
-#   make test           the tests of every change; ARGS="-k ledger" passes options to pytest
+#   make test           the tests of every change; ARGS="-k ledger" passes options to pytest, WORKERS=1 runs one at a time
 #   make test-full      those and the slow and rough ones
 #   make lint           style, types, import rules
 #   make bench          measures and rewrites benchmarks/RESULTS.md
@@ -15,10 +15,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.synced
 ONCE ?=
 ARGS ?=
+WORKERS ?= 2
 
 # The stack and its tests start dozens of processes; where the environment says so (container images do), each of them
 # would compile our modules anew (the libraries are compiled at the sync, see [tool.uv]). __pycache__ is ignored by git.
 unexport PYTHONDONTWRITEBYTECODE
+
+# Each worker has engines of its own. Files stay whole: tests of one file share what was dear to make.
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: help sync demo up test test-full lint bench clean
 .DEFAULT_GOAL := help
@@ -53,10 +57,10 @@ up: $(STAMP)
 	$(BIN)/pim up
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not full" $(ARGS)
+	$(PYTEST) -m "not full" $(ARGS)
 
 test-full: $(STAMP)
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
