@@ -15,6 +15,7 @@
     ├── PreconditionFailed        If-Match or If-None-Match does not hold (another wrote meanwhile); HTTP 412
     ├── Unauthorized              no or unknown credential; HTTP 401
     ├── Forbidden                 the role does not allow it; HTTP 403
+    │   └── QuotaExceeded         the tenant has as many rows, bytes or running jobs as it may have; exit 2
     ├── Misconfigured             settings, versions, ports, roles; exit 2, HTTP 503
     ├── JobCancelled              the person asked for it; exit 1
     ├── LeaseLost                 a later attempt has taken the job over; this one stops; exit 1
@@ -138,6 +139,12 @@ class Forbidden(PimError):
     code = "forbidden"
     exit_code = 2
     http_status = 403
+
+
+class QuotaExceeded(Forbidden):
+    """The tenant has, or would have, more of something than its operator allows."""
+
+    code = "quota_exceeded"
 
 
 class Misconfigured(PimError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -106,8 +107,45 @@ class Settings(BaseSettings):
     outbound_ca_file: Path | None = Field(
         None, description="Certificates (PEM) that are trusted for users' URLs besides the public authorities."
     )
+    secret_keys: SecretStr | None = Field(
+        None,
+        description="What users' secrets are stored encrypted with: long random texts, comma-separated; the first "
+        "encrypts, each decrypts. Unset: a password of the home.",
+    )
+    token_secret: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="Secret that signs access tokens, the same for every API host; unset: the home's.",
+    )
+    access_token_seconds: int = Field(900, ge=30, le=86_400, description="How long an access token is valid.")
+    login_days: int = Field(30, ge=1, le=365, description="Days after which a person must log in again.")
+    password_link_hours: int = Field(24, ge=1, le=720, description="How long a link to set a password is valid.")
+    invitation_days: int = Field(7, ge=1, le=90, description="How long an invitation is valid.")
     sensor_interval_seconds: int = Field(5, ge=1, description="How often inbox and jobs are looked at.")
     api_workers: int = Field(1, ge=1, description="Processes of the API.")
+
+    rate_limit_requests: int = Field(
+        1_200, ge=0, description="Requests per window that a key or user may send; a key may have its own, 0: no limit."
+    )
+    rate_limit_address_requests: int = Field(
+        60, ge=0, description="Requests per window from one address without a valid credential; 0: no limit."
+    )
+    rate_limit_seconds: int = Field(60, ge=1, le=86_400, description="Length of the window.")
+    idempotency_retention_hours: int = Field(
+        24, ge=1, description="Hours that the answer to a request under an Idempotency-Key is kept."
+    )
+    trusted_proxies: str = Field(
+        "127.0.0.1", description="Proxies whose X-Forwarded-For and -Proto are believed: addresses, networks, or `*`."
+    )
+    cors_origins: str = Field(
+        "", description="Origins whose pages may call the API, `https://shop.example, https://...`; unset: none."
+    )
+    metrics_token: SecretStr | None = Field(
+        None, description="Bearer token of /metrics; unset: it answers callers on this machine only."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe lines of the API's log; each request is one of INFO, probes of DEBUG."
+    )
 
     @property
     def home_path(self) -> Path:

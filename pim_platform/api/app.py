@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 import pim_platform
 from pim_platform.api import health, imports, mappings, previews, problems, products, reference, schema, undo
 from pim_platform.api.problems import Problem
+from pim_platform.api.rate_limits import OpenDoorMiddleware, RateLimitFieldsMiddleware
 from pim_platform.api.request_ids import RequestIdMiddleware
 from pim_platform.api.slashes import SlashMiddleware
 from pim_platform.intake.workspace import Workspace
@@ -50,6 +51,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.workspace = Workspace(settings or get_settings())
     problems.install(app)
+    app.add_middleware(OpenDoorMiddleware)
+    app.add_middleware(RateLimitFieldsMiddleware)
     app.add_middleware(SlashMiddleware)
     app.add_middleware(RequestIdMiddleware)
     for router in _ROUTERS:

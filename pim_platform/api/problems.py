@@ -130,11 +130,17 @@ _HTTP = {
 
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    code, fix = _HTTP.get(error.status_code, ("http_error", "See /docs."))
     detail = {
         404: f"There is nothing at {request.url.path}.",
         405: f"{request.method} is not possible at {request.url.path}.",
-    }.get(error.status_code, f"{str(error.detail).rstrip('.')}.")
+    }.get(error.status_code)
+    return http_problem(error, detail)
+
+
+def http_problem(error: HTTPException, detail: str | None = None) -> Response:
+    """An error of the web framework as a problem; ``detail`` says it better than the error does."""
+    code, fix = _HTTP.get(error.status_code, ("http_error", "See /docs."))
+    detail = detail or f"{str(error.detail).rstrip('.')}."
     return answer(error.status_code, code, detail, fix, headers=error.headers)
 
 

@@ -53,10 +53,10 @@ def request_id(connection: HTTPConnection) -> str:
 def actor_of(connection: HTTPConnection) -> Actor:
     """Address, program and id of a request whose caller is not known yet."""
     agent = connection.headers.get("user-agent")
-    return Actor("", _address(connection), agent[:_USER_AGENT] if agent else None, request_id(connection))
+    return Actor("", address_of(connection), agent[:_USER_AGENT] if agent else None, request_id(connection))
 
 
-def _address(connection: HTTPConnection) -> str | None:
+def address_of(connection: HTTPConnection) -> str | None:
     """The peer's address; None for what is none, such as a Unix socket."""
     try:
         return str(ipaddress.ip_address(connection.client.host)) if connection.client else None

@@ -12,11 +12,12 @@ from typing import Any, Literal, get_args
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
-from starlette.types import Message, Receive
+from starlette.types import Receive
 from starlette.types import Scope as AsgiScope
 
+from pim_platform.api.body_limits import limited_body
 from pim_platform.api.json_bodies import read_json
+from pim_platform.api.rate_limits import count_caller, count_stranger
 from pim_platform.api.request_ids import actor_of
 from pim_platform.errors import Unauthorized
 from pim_platform.intake.workspace import Workspace
@@ -54,12 +55,12 @@ class KeyRoute(APIRoute):
         inner = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
-            caller = await run_in_threadpool(_caller, request)
+            caller = await run_in_threadpool(_admitted, request)
             caller.require(role, scope)
             workspace: Workspace = request.app.state.workspace
             limit = workspace.settings.max_upload_bytes + FORM_BYTES if extra.get(_UPLOAD) else JSON_BYTES
             request.state.caller = caller
-            return await inner(_Body(request.scope, _limited(request, limit)))
+            return await inner(_Body(request.scope, limited_body(request.headers, request.receive, limit)))
 
         return handler
 
@@ -75,6 +76,17 @@ class _Body(Request):
         return read_json(await self.body())
 
 
+def _admitted(request: Request) -> Caller:
+    """Who calls, counted: a caller against its own limit, and who shows no valid credential against its address."""
+    try:
+        caller = _caller(request)
+    except Unauthorized:
+        count_stranger(request)
+        raise
+    count_caller(request, caller)
+    return caller
+
+
 def _caller(request: Request) -> Caller:
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not key.strip():
@@ -84,22 +96,3 @@ def _caller(request: Request) -> Caller:
         )
     workspace: Workspace = request.app.state.workspace
     return authenticate(workspace.app, key.strip(), actor_of(request))
-
-
-def _limited(request: Request, limit: int) -> Receive:
-    """The request's body, cut off with 413 once it is longer than ``limit``."""
-    too_large = HTTPException(413, f"The body is larger than {limit:,} bytes")
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        raise too_large
-    seen = 0
-
-    async def receive() -> Message:
-        nonlocal seen
-        message = await request.receive()
-        seen += len(message.get("body", b""))
-        if seen > limit:
-            raise too_large
-        return message
-
-    return receive
