@@ -8,7 +8,18 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 import pim_platform
-from pim_platform.api import health, imports, mappings, previews, problems, products, reference, schema, undo
+from pim_platform.api import (
+    health,
+    imports,
+    mappings,
+    previews,
+    problems,
+    products,
+    reference,
+    schema,
+    sources,
+    undo,
+)
 from pim_platform.api.problems import Problem
 from pim_platform.api.rate_limits import OpenDoorMiddleware, RateLimitFieldsMiddleware
 from pim_platform.api.request_ids import RequestIdMiddleware
@@ -24,6 +35,7 @@ _ROUTERS = (
     undo.products,
     schema.router,
     mappings.router,
+    sources.router,
     health.router,
     reference.router,
 )

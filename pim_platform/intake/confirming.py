@@ -21,6 +21,7 @@ from pim_platform.intake.jobs import get_job
 from pim_platform.intake.mapping import Mapping, mapping_from_flat, validate
 from pim_platform.intake.models import ImportJob, MappingTemplate, Source
 from pim_platform.intake.proposing import propose_again, suggested_fields, suggested_mapping
+from pim_platform.intake.remembered import remember_dialect
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy.audit import Actor, record
@@ -82,6 +83,7 @@ def confirm_job(
         job.state, job.reason_code, job.reason = "confirmed", None, None
         job.confirmed_at = func.clock_timestamp()
         _remember(session, job)
+        remember_dialect(session.get_one(Source, (tenant_id, job.source_id)), job)
         remember_feedback(session, job, proposed, chosen, actor=actor.name, evidence=evidence)
         record(session, actor, "import.confirmed", "import", str(job.id), schema_version=saved.version)
         session.flush()

@@ -97,7 +97,7 @@ def land(
             )
             if known is not None:
                 if given and idempotency_key is None and known.state in ("pending", "mapping"):
-                    known.state, known.dialect = "pending", given
+                    known.state, known.given_dialect = "pending", given
                 return Landed(known.id, new=False)
             skips = sender.skip_unchanged if skip_unchanged is None else skip_unchanged
             last = _accepted(session, sender, upload_id, full_feed) if skips and not dry_run and not given else None
@@ -117,7 +117,7 @@ def land(
                 reject_policy=reject_policy or sender.reject_policy or "skip",
                 full_feed=full_feed,
                 absent_rows=absent_rows,
-                dialect=given,
+                given_dialect=given,
             )
             session.add(job)
             session.flush()

@@ -288,8 +288,8 @@ class ImportAttempt(Base):
 class Feed(Base):
     """Where a source's file is fetched, how often, and what became of it last.
 
-    ``credentials`` are encrypted (:mod:`pim_platform.storage.sealing`); ``due_at`` is null where it is fetched only when
-    somebody asks.
+    ``credentials`` are encrypted (:mod:`pim_platform.storage.sealing`); ``due_at`` is null where it is fetched only
+    when somebody asks.
     """
 
     __tablename__ = "feeds"

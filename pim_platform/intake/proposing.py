@@ -17,7 +17,8 @@ from pim_platform.intake.feedback import learned_columns, mapping_accuracy, prof
 from pim_platform.intake.jobs import get_job
 from pim_platform.intake.mapping import Mapping
 from pim_platform.intake.models import ImportJob, MappingTemplate, Source, Upload
-from pim_platform.intake.proposal import Proposal, propose, refined
+from pim_platform.intake.proposal import Proposal, refined
+from pim_platform.intake.remembered import propose_as_remembered
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
 
@@ -25,7 +26,8 @@ from pim_platform.storage.postgres import tenant_session
 def propose_job(workspace: Workspace, tenant_id: UUID, job_id: UUID) -> ImportJob:
     """Fill a ``pending`` job with its proposal: it waits in ``mapping`` then. A job further on is returned as it is.
 
-    What a person said of the dialect when the file landed goes before what is detected. A file that cannot be read
+    What a person said of the dialect when the file landed, or of an earlier file of the source, goes before what is
+    detected. A file that cannot be read
     fails the job, and the error (UnreadableFile, InvalidRequest) is raised.
     """
     with tenant_session(workspace.app, tenant_id) as session:
@@ -33,14 +35,14 @@ def propose_job(workspace: Workspace, tenant_id: UUID, job_id: UUID) -> ImportJo
         if job.state != "pending":
             return job
     try:
-        proposal = _proposal(workspace, tenant_id, job, job.dialect)
+        proposal, given = _proposal(workspace, tenant_id, job, job.given_dialect)
     except BadInput as error:
         fail_job(workspace, tenant_id, job_id, error)
         raise
     with tenant_session(workspace.app, tenant_id) as session:
         job = get_job(session, job_id, lock=True)
         if job.state == "pending":
-            _write(session, job, proposal)
+            _write(session, job, proposal, given)
         return job
 
 
@@ -54,31 +56,33 @@ def propose_again(workspace: Workspace, tenant_id: UUID, job_id: UUID, changes: 
         job = get_job(session, job_id)
         if job.state != "mapping":
             return job
-    proposal = _proposal(workspace, tenant_id, job, changes)
+    proposal, given = _proposal(workspace, tenant_id, job, {**(job.given_dialect or {}), **changes})
     with tenant_session(workspace.app, tenant_id) as session:
         job = get_job(session, job_id, lock=True)
         if job.state == "mapping":
-            _write(session, job, proposal)
+            _write(session, job, proposal, given)
         return job
 
 
 def _proposal(
     workspace: Workspace, tenant_id: UUID, job: ImportJob, changes: AbstractMapping[str, Any] | None
-) -> Proposal:
+) -> tuple[Proposal, dict[str, Any]]:
+    """The proposal, and what people said of the dialect that it rests on."""
     with tenant_session(workspace.app, tenant_id) as session:
         key = session.get_one(Upload, (tenant_id, job.upload_id)).object_key
         schema = current_schema(session)
-        currency = session.get_one(Source, (tenant_id, job.source_id)).default_currency or schema.default_currency
+        source = session.get_one(Source, (tenant_id, job.source_id))
     with workspace.objects.local_copy(key) as path:
-        proposal = propose(
+        proposal, given = propose_as_remembered(
             path,
+            source.dialect,
+            changes,
             filename=job.filename,
             schema=schema,
-            default_currency=currency,
+            default_currency=source.default_currency or schema.default_currency,
             default_locale=schema.default_locale,
-            changes=changes,
         )
-    return _taught(workspace, tenant_id, job, proposal, schema)
+    return _taught(workspace, tenant_id, job, proposal, schema), given
 
 
 def _taught(
@@ -95,8 +99,9 @@ def _taught(
     return proposal.model_copy(update={"columns": with_measured_trust(proposal.columns, measured)})
 
 
-def _write(session: Session, job: ImportJob, proposal: Proposal) -> None:
+def _write(session: Session, job: ImportJob, proposal: Proposal, given: dict[str, Any]) -> None:
     job.state = "mapping"
+    job.given_dialect = given or None
     job.dialect = proposal.dialect.model_dump()
     job.format = proposal.dialect.format
     job.headers = list(proposal.headers)

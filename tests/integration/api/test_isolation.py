@@ -14,7 +14,7 @@ import difflib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from fastapi import FastAPI
@@ -64,6 +64,11 @@ CASES: dict[Key, Case] = {
     ("GET", "/api/pim/mapping/costs/"): Case(200, figures=True),
     ("GET", "/api/pim/mapping/templates/"): Case(200),
     ("DELETE", "/api/pim/mapping/templates/{source}/{fingerprint}/"): Case(404, code="unknown_template"),
+    ("GET", "/api/pim/sources/"): Case(200),
+    ("POST", "/api/pim/sources/"): Case(201, lambda: {"json": {"slug": f"made-{uuid4().hex[:8]}"}}),
+    ("GET", "/api/pim/sources/{source}/"): Case(404, code="unknown_source"),
+    ("PATCH", "/api/pim/sources/{source}/"): Case(404, _json({"name": "Mine"}), "unknown_source"),
+    ("DELETE", "/api/pim/sources/{source}/"): Case(404, code="unknown_source"),
     ("POST", "/api/pim/import/{job_id}/undo/"): Case(404, code="unknown_job"),
 }
 

@@ -390,6 +390,45 @@ def _(two: Two) -> Any:
         return sources.set_source(session, "alpha-only", full_feed=True, absent_rows="keep")
 
 
+@case("intake.sources.create_source")
+def _(two: Two) -> Any:
+    settings = sources.SourceSettings(name="alpha's", priority=7)
+    with two.session() as session:
+        return sources.create_source(session, f"a{uuid4().hex[:8]}", settings, actor=ACTOR)
+
+
+@case("intake.sources.change_source")
+def _(two: Two) -> Any:
+    with two.session() as session, pytest.raises(NotFound):
+        sources.change_source(session, "bravo-only", sources.SourceSettings(priority=7), actor=ACTOR)
+    with two.session() as session:
+        return sources.change_source(session, "test", sources.SourceSettings(trust=0.5), actor=ACTOR)
+
+
+@case("intake.sources.delete_source")
+def _(two: Two) -> Any:
+    with two.session() as session, pytest.raises(NotFound):
+        sources.delete_source(session, "bravo-only", actor=ACTOR)
+    slug = f"a{uuid4().hex[:8]}"
+    with two.session() as session:
+        sources.ensure_source(session, slug)
+        sources.delete_source(session, slug, actor=ACTOR)
+
+
+@case("intake.sources.list_sources")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        page = sources.list_sources(session, limit=1000)
+        assert page.sources
+        return page.sources
+
+
+@case("intake.sources.source_json")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        return sources.source_json(session, sources.find_source(session, "test"))
+
+
 @case("intake.undoing.commits_of")
 def _(two: Two) -> Any:
     with two.session() as session:
