@@ -5,6 +5,7 @@
 #   make test           the tests of every change; ARGS="-k ledger" passes options to pytest, WORKERS=1 runs one at a time
 #   make test-full      those and the slow and rough ones
 #   make lint           style, types, import rules
+#   make openapi        writes docs/openapi.json, which a test compares with the code
 #   make bench          measures and rewrites benchmarks/RESULTS.md
 #   make clean          removes .venv and caches; state in .pim/ stays
 
@@ -24,7 +25,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Each worker has engines of its own. Files stay whole: tests of one file share what was dear to make.
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: help sync demo up test test-full lint bench clean
+.PHONY: help sync demo up test test-full lint openapi bench clean
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -67,6 +68,9 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+openapi: $(STAMP)
+	$(BIN)/pim openapi --output docs/openapi.json
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py $(ARGS)

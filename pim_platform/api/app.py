@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
@@ -20,7 +18,7 @@ from pim_platform.api import (
     sources,
     undo,
 )
-from pim_platform.api.problems import Problem
+from pim_platform.api.document import describe
 from pim_platform.api.rate_limits import OpenDoorMiddleware, RateLimitFieldsMiddleware
 from pim_platform.api.request_ids import RequestIdMiddleware
 from pim_platform.api.slashes import SlashMiddleware
@@ -39,8 +37,6 @@ _ROUTERS = (
     health.router,
     reference.router,
 )
-
-_FASTAPI_OWN = ("HTTPValidationError", "ValidationError")
 
 _ABOUT = """Product information management for many tenants: upload a product file, confirm what its columns mean,
 and read the catalogue it becomes.
@@ -69,31 +65,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestIdMiddleware)
     for router in _ROUTERS:
         app.include_router(router)
-    _describe_problems(app)
+    describe(app)
     return app
 
 
 def _operation_id(route: APIRoute) -> str:
     return f"{route.tags[0]}_{route.name}" if route.tags else route.name
-
-
-def _describe_problems(app: FastAPI) -> None:
-    """Put the problem's schema into the document, and ours instead of FastAPI's own for invalid requests."""
-    made = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            document = made()
-            schemas = document["components"]["schemas"]
-            model = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas |= model.pop("$defs", {}) | {"Problem": model}
-            for name in _FASTAPI_OWN:
-                schemas.pop(name, None)
-            for operation in (found for methods in document["paths"].values() for found in methods.values()):
-                # FastAPI promises its own 422 for every parameter, also for texts that cannot be wrong.
-                if _FASTAPI_OWN[0] in str(operation["responses"].get("422")):
-                    del operation["responses"]["422"]
-            app.openapi_schema = document
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]

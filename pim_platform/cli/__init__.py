@@ -23,6 +23,7 @@ _COMMANDS = {
     "key": ("pim_platform.cli.tenancy:key", "Make API keys."),
     "mapping": ("pim_platform.cli.mapping:mapping", "Saved mappings, how right proposals have been, Claude's costs."),
     "migrate": ("pim_platform.cli.stack:migrate_command", "Bring both engines to the newest version."),
+    "openapi": ("pim_platform.cli.openapi:openapi_command", "Write the API's OpenAPI document."),
     "promote": ("pim_platform.cli.promote:promote_command", "Commit exactly what a dry run showed."),
     "propose": ("pim_platform.cli.propose:propose_command", "Show what the platform makes of a file; needs no server."),
     "publish": ("pim_platform.cli.publish:publish_command", "Bring ClickHouse up to date, rebuild or check it."),
