@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from starlette.middleware.cors import CORSMiddleware
 
 import pim_platform
 from pim_platform.api import (
+    headers,
     health,
     imports,
     mappings,
+    metrics,
     previews,
     problems,
     products,
@@ -19,6 +22,8 @@ from pim_platform.api import (
     undo,
 )
 from pim_platform.api.document import describe
+from pim_platform.api.headers import SecurityHeadersMiddleware
+from pim_platform.api.observing import ObserveMiddleware
 from pim_platform.api.rate_limits import OpenDoorMiddleware, RateLimitFieldsMiddleware
 from pim_platform.api.request_ids import RequestIdMiddleware
 from pim_platform.api.slashes import SlashMiddleware
@@ -35,6 +40,7 @@ _ROUTERS = (
     mappings.router,
     sources.router,
     health.router,
+    metrics.router,
     reference.router,
 )
 
@@ -61,6 +67,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app)
     app.add_middleware(OpenDoorMiddleware)
     app.add_middleware(RateLimitFieldsMiddleware)
+    if allowed := headers.origins(app.state.workspace.settings.cors_origins):
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=allowed,
+            allow_methods=headers.CORS_METHODS,
+            allow_headers=headers.CORS_REQUEST_FIELDS,
+            expose_headers=headers.CORS_ANSWER_FIELDS,
+        )
+    app.add_middleware(SecurityHeadersMiddleware)
+    app.add_middleware(ObserveMiddleware)
     app.add_middleware(SlashMiddleware)
     app.add_middleware(RequestIdMiddleware)
     for router in _ROUTERS:

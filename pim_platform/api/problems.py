@@ -18,6 +18,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
+from pim_platform.api.headers import FIXED
 from pim_platform.api.request_ids import HEADER, request_id
 from pim_platform.errors import PimError, TooManyRequests, TransientError
 
@@ -152,7 +153,7 @@ def _unexpected(request: Request, error: Exception) -> Response:
         "internal",
         "Something failed that should not have.",
         "Try again; if it stays, report the request_id.",
-        headers={HEADER: number},  # this answer is made outside of the middleware that sets it
+        headers={HEADER: number} | FIXED,  # this answer is made outside of the middleware that sets them
         request_id=number,
     )
 

@@ -9,6 +9,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from pim_platform.api.headers import page_policy
+
 router = APIRouter(include_in_schema=False)
 
 _STYLE = """
@@ -26,7 +28,7 @@ th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; bo
 @router.get("/docs")
 def docs(request: Request) -> HTMLResponse:
     """The reference page."""
-    return HTMLResponse(page(request.app.openapi()))
+    return HTMLResponse(page(request.app.openapi()), headers={"Content-Security-Policy": page_policy(_STYLE)})
 
 
 def page(document: dict[str, Any]) -> str:

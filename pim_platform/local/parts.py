@@ -63,7 +63,6 @@ def stack(settings: Settings) -> list[Part]:
     workspace = ("-w", str(home.dagster / "workspace.yaml"))
     api, ui, dagster = (f"http://{shown}:{port}" for port in (ports.api, ports.ui, ports.dagster))
     code = ("-m", "pim_platform.definitions", "--location-name", LOCATION)
-    factory = ("pim_platform.api.app:create_app", "--factory", "--workers", str(settings.api_workers))
     return [
         Part(
             "code-server",
@@ -75,12 +74,12 @@ def stack(settings: Settings) -> list[Part]:
         ),
         Part(
             "api",
-            (python, "-m", "uvicorn", *factory, "--host", host, "--port", str(ports.api), "--no-access-log"),
+            (python, "-m", "pim_platform.api.main"),
             lambda: _answers(f"{api}/health/ready"),
             url=api,
             host=host,
             port=ports.api,
-            module="pim_platform.api.app",
+            module="pim_platform.api.main",
         ),
         Part(
             "ui",
