@@ -1,4 +1,4 @@
-"""Products: pages, one by id with its raw row, bulk upsert."""
+"""Products: pages, one by id with its raw row and where it comes from, bulk upsert."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response, Security
+from fastapi import APIRouter, Query, Request, Response, Security
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.orm import Session
 
+from pim_platform.api.conditions import IfNoneMatch, not_modified, tag_of
 from pim_platform.api.dependencies import CallerDep, SessionDep, Text, WorkspaceDep, bearer
 from pim_platform.api.json_bodies import exact_answer
 from pim_platform.api.problems import documented
@@ -16,7 +18,14 @@ from pim_platform.api.routes import KeyRoute, needs
 from pim_platform.catalog.models import Product
 from pim_platform.catalog.products import MAXIMUM_PAGE, as_json, find_product, get_product, list_products, relatives
 from pim_platform.intake.bulk import bulk_upsert
+from pim_platform.intake.provenance import provenance
 from pim_platform.intake.raw_rows import merged_rows, raw_row
+from pim_platform.intake.workspace import Workspace
+
+#: What the document says of an answer with an ETag.
+TAGGED: dict[str, Any] = {
+    "headers": {"ETag": {"description": "The state of the product, for If-Match.", "schema": {"type": "string"}}}
+}
 
 router = APIRouter(prefix="/api/pim/products", tags=["products"], route_class=KeyRoute, dependencies=[Security(bearer)])
 
@@ -48,6 +57,27 @@ class RelatedProduct(BaseModel):
     kind: Literal["simple", "parent", "variant", "bundle"]
 
 
+class WriteOut(BaseModel):
+    """One write of a product."""
+
+    commit: int = Field(description="Number of the commit in the tenant's catalogue.")
+    at: datetime
+    source: str | None = Field(description="The import's source; of a write by request `api` or `ui`.")
+    job_id: UUID | None = Field(description="The import, undo or bulk operation; null: a write by request.")
+    job_kind: Literal["file", "undo", "delete", "edit", "schema"] | None
+    filename: str | None
+    row: int | None = Field(description="Record number in the file; the header is 1.")
+    actor: str | None = Field(description="Null where the change log does not hold it any more.")
+    request_id: str | None
+
+
+class ProvenanceOut(BaseModel):
+    """Where a product comes from."""
+
+    last: WriteOut = Field(description="The write that made it what it is.")
+    created: WriteOut | None = Field(description="The write that created it.")
+
+
 class ProductDetail(ProductOut):
     """A product, what it belongs with, and the record it was last written from."""
 
@@ -63,6 +93,7 @@ class ProductDetail(ProductOut):
     merged_data: list[dict[str, str | None]] = Field(
         description="Records of the file that became part of it or its group: image rows, other locales."
     )
+    provenance: ProvenanceOut = Field(description="Which import, file and row, or which request, wrote it.")
 
 
 class ProductPageOut(BaseModel):
@@ -136,21 +167,42 @@ def products(
     "/{product_id}/",
     summary="Read a product",
     response_model=ProductDetail,
-    responses=documented(404, 422),
+    responses=documented(404, 422, ok={200: TAGGED, 304: {"description": "The answer is the one with this ETag."}}),
     openapi_extra=needs("viewer", scope="products:read"),
 )
-def product(workspace: WorkspaceDep, session: SessionDep, product_id: UUID) -> Response:
-    """A product, its parent and the variants of its group, and the record of the file that wrote it last."""
-    found = get_product(session, product_id)
+def product(
+    request: Request,
+    workspace: WorkspaceDep,
+    session: SessionDep,
+    product_id: UUID,
+    _unless: IfNoneMatch = None,
+) -> Response:
+    """A product, its parent and the variants of its group, where it comes from, and the record behind it.
+
+    `ETag` names this state for `If-Match` of a write, and this answer for `If-None-Match` of the next read.
+    """
+    answer = detail(workspace, session, get_product(session, product_id))
+    if not_modified(request, answer.headers["etag"]):
+        return Response(status_code=304, headers={"ETag": answer.headers["etag"]})
+    return answer
+
+
+def detail(workspace: Workspace, session: Session, found: Product, status: int = 200) -> Response:
+    """The answer that shows one product, with its ETag."""
     belongs = relatives(session, found)
+    origin = provenance(session, found)
     answer = as_json(found) | {
         "parent": _brief(belongs.parent) if belongs.parent else None,
         "variants": [_brief(variant) for variant in belongs.variants],
         "more_variants": belongs.more,
         "raw_data": raw_row(workspace, found),
         "merged_data": merged_rows(workspace, found),
+        "provenance": {"last": origin.last.as_json(), "created": origin.created and origin.created.as_json()},
     }
-    return exact_answer(ProductDetail, answer)
+    shown = exact_answer(ProductDetail, answer)
+    shown.status_code = status
+    shown.headers["ETag"] = tag_of(found, bytes(shown.body))
+    return shown
 
 
 def _brief(product: Product) -> dict[str, str]:

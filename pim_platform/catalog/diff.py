@@ -145,7 +145,7 @@ def _differs(incoming: Incoming, column: Column) -> sql.Composable:
     else:
         value = sql.SQL("to_jsonb({})").format(incoming.value("i", column, "p.data"))
         test = sql.SQL("{v} IS DISTINCT FROM p.data -> {n}").format(v=value, n=sql.Literal(column.name))
-    if column.staged not in incoming.nullable or (column.kind == "field" and column.name in incoming.clear):
+    if column.staged not in incoming.nullable or incoming.clears(column):
         return test
     return sql.SQL("({} IS NOT NULL AND {})").format(given, test)
 

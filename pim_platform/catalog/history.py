@@ -170,7 +170,7 @@ def _entry(row: Any) -> Entry:
     if row[2] == "delete":  # an image: shown by field, without what only bringing it back needs
         data = old.get("data") or {}
         old = {name: old[name] for name in _SHOWN if old.get(name) is not None} | data
-    changes = {name: (old.get(name), new.get(name)) for name in {*old, *new}}
+    changes = {name: (old.get(name), new.get(name)) for name in {*old, *new} - {"sku_key"}}
     product_id, sku, action, version, seq, at, actor, source, job_id, request_id = row[:10]
     return Entry(product_id, sku, row[12], action, version, seq, at, actor, source, job_id, request_id, changes)
 

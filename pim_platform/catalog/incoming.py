@@ -36,6 +36,12 @@ COLUMNS: dict[str, str] = {
 #: Staged column that names a parent by its SKU key; ``parent_id`` is found from it (see :mod:`.parents`).
 PARENT_SKU = "parent_sku"
 
+#: Staged columns that give the product of a row another SKU: the only way to change one (design D2).
+RENAMED: dict[str, tuple[str, str]] = {"new_sku": ("sku", "text"), "new_sku_key": ("sku_key", 'text COLLATE "C"')}
+
+#: Columns of a product that may be without a value, so that a row can clear them.
+_CLEARABLE = frozenset({"variant_group", "parent_id"})
+
 _TYPES = {"string": "text", "url": "text", "number": "numeric", "boolean": "boolean"}
 _COPY_ROWS = 65_536
 _CSV_ROWS = 16_384  # written at a time by one thread: the library's own 1,024 take a third longer
@@ -63,7 +69,9 @@ class Incoming:
     """What is to be written: staged Parquet files and how empty cells and whole rows are meant.
 
     ``clear`` names fields whose empty cell removes the value; ``replace`` makes a row the whole of a
-    product's data. Without either, writes are patches (design D3).
+    product's data. Without either, writes are patches (design D3). ``query`` gives the rows instead of files:
+    a SELECT of ``row, sku, sku_key, row_hash`` and the columns, one row per product; such rows are no records that
+    a product could point at.
     """
 
     staged: tuple[Path, ...]
@@ -71,6 +79,7 @@ class Incoming:
     clear: frozenset[str] = frozenset()
     replace: bool = False
     nullable: frozenset[str] = frozenset()
+    query: sql.Composable | None = None
 
     @classmethod
     def of(
@@ -80,8 +89,12 @@ class Incoming:
         *,
         clear: frozenset[str] = frozenset(),
         replace: bool = False,
+        whole: bool = False,
     ) -> Incoming:
-        """Read from the files' own schema which columns they carry; all files have the same ones."""
+        """Read from the files' own schema which columns they carry; all files have the same ones.
+
+        ``whole``: the locales that a row gives of a field are all that are left of it.
+        """
         found: list[Column] = []
         names = pq.read_schema(staged[0]).names if staged else []
         for name in names:
@@ -89,11 +102,13 @@ class Incoming:
                 found.append(Column("parent_id", "parent_id", COLUMNS["parent_id"], "column"))
             elif name in COLUMNS:
                 found.append(Column(name, name, COLUMNS[name], "column"))
+            elif name in RENAMED:
+                found.append(Column(name, *RENAMED[name], "column"))
             elif name.startswith(FIELD_PREFIX):
                 field = schema.field(name.removeprefix(FIELD_PREFIX))
                 assert field is not None, f"staged column {name} has no field in schema version {schema.version}"
                 kind = "jsonb" if field.localizable else _TYPES.get(field.type, "jsonb")
-                found.append(Column(name, field.name, kind, "field", field.localizable))
+                found.append(Column(name, field.name, kind, "field", field.localizable and not whole))
         return cls(tuple(staged), tuple(found), clear, replace, _nullable(staged))
 
     @property
@@ -117,6 +132,10 @@ class Incoming:
     def column(self, name: str) -> Column | None:
         """The staged column that writes the product column ``name``."""
         return next((column for column in self.columns if column.kind == "column" and column.name == name), None)
+
+    def clears(self, column: Column) -> bool:
+        """Whether a row that gives no value for this column removes the product's."""
+        return column.name in self.clear and (column.kind == "field" or column.name in _CLEARABLE)
 
     def value(self, alias: str, column: Column, old: str | None) -> sql.Composable:
         """SQL for the value of a field that a row gives, null where it gives none.
@@ -195,6 +214,8 @@ def load(
     Returns (rows loaded, rows superseded). Rows of one key act as if imported one after another: the last
     given value of each column wins (design D3); where empty clears, the last row's cell wins as it is.
     """
+    if incoming.query is not None:
+        return _load_query(connection, incoming.query), 0
     typed = [sql.SQL("{} {}").format(column.identifier, sql.SQL(column.sql_type)) for column in incoming.copied]
     fixed = [sql.SQL('"row" bigint, sku text, sku_key text COLLATE "C", row_hash bigint')]
     connection.execute(
@@ -220,9 +241,19 @@ def load(
     connection.execute(sql.SQL("ANALYZE {} (sku_key)").format(TABLE))
     # Equal keys have equal hashes: where all hashes differ the server need not look for rows of one SKU.
     if not keys or pl.concat(keys).n_unique() == loaded:
-        connection.execute('CREATE TEMP TABLE doubled (sku_key text COLLATE "C", rows bigint[]) ON COMMIT DROP')
+        connection.execute(_NONE_DOUBLED)
         return loaded, 0
     return loaded, _fold(connection, incoming)
+
+
+_NONE_DOUBLED = 'CREATE TEMP TABLE doubled (sku_key text COLLATE "C", rows bigint[]) ON COMMIT DROP'
+
+
+def _load_query(connection: psycopg.Connection[Any], query: sql.Composable) -> int:
+    loaded = connection.execute(sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS {}").format(TABLE, query)).rowcount
+    connection.execute(sql.SQL("ANALYZE {} (sku_key)").format(TABLE))
+    connection.execute(_NONE_DOUBLED)
+    return loaded
 
 
 def _frames(paths: Sequence[Path], names: list[str], leave_out: Rows | None) -> Iterator[pl.DataFrame]:

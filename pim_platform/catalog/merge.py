@@ -85,11 +85,13 @@ def merge(
     full_feed: FullFeed | None = None,
     on_progress: Callable[[str, int], None] | None = None,
     on_plan: Callable[[psycopg.Connection[Any]], bool] | None = None,
+    on_written: Callable[[psycopg.Connection[Any], IdSeries], None] | None = None,
 ) -> Merged:
     """Write ``incoming`` into the session's tenant, in the session's transaction.
 
     ``on_progress(stage, rows)`` is told while loading and writing; it must use another connection.
-    ``on_plan`` sees the finished ``plan`` (see :mod:`pim_platform.catalog.preview`) and says whether to write it.
+    ``on_plan`` sees the finished ``plan`` (see :mod:`pim_platform.catalog.preview`) and says whether to write it;
+    ``on_written`` sees it once it is, and the series that numbered the new products.
     With ``dry_run`` nothing is written and no lock is taken. With ``full_feed`` its absent products are removed
     too; where they are too many nothing is written and ``absent.held`` says so. Raises TenantBusy after
     ``wait_seconds``.
@@ -100,7 +102,8 @@ def merge(
     if not dry_run:
         lock_catalogue(connection, tenant_id, wait_seconds=wait_seconds)
     same = None
-    if not dry_run and full_feed is None and on_plan is None:  # the others need every row in the plan
+    # The others need every row in the plan.
+    if not dry_run and full_feed is None and on_plan is None and on_written is None:
         told("looking for unchanged rows", 0)
         same = find_unchanged(connection, tenant_id, origin.source_id, incoming.staged)
     _, superseded = load(connection, incoming, lambda rows: told("loading", rows), leave_out=same)
@@ -123,6 +126,8 @@ def merge(
             write_absent(connection, tenant_id, commit_seq, full_feed, author)
     if full_feed:
         drop_absent(connection)
+    if on_written is not None:
+        on_written(connection, ids)
     connection.execute(sql.SQL("DROP TABLE {}, doubled").format(PLAN))
     return Merged(counts, superseded, nameless, commit_seq, written, absent, unknown)
 
@@ -212,9 +217,14 @@ def _default(column: str) -> sql.Composable:
 
 def _update(incoming: Incoming, tenant_id: UUID, changed: frozenset[str]) -> sql.Composed:
     """Only columns that differ somewhere in this import are written and logged: the others are equal everywhere."""
-    given = [name for name in COLUMNS if name in changed]
+    given = [column for column in incoming.columns if column.kind == "column" and column.staged in changed]
     fields = [column.name for column in incoming.fields if incoming.replace or column.staged in changed]
-    sets = [sql.SQL("{c} = coalesce(s.{c}, p.{c})").format(c=sql.Identifier(name)) for name in given]
+    sets = [
+        sql.SQL("{c} = s.{s}" if incoming.clears(column) else "{c} = coalesce(s.{s}, p.{c})").format(
+            c=sql.Identifier(column.name), s=column.identifier
+        )
+        for column in given
+    ]
     if fields or incoming.replace:
         sets.append(sql.SQL("data = {}").format(incoming.new_data("s", "p.data", fields)))
     # No comma may stand alone where only the bookkeeping below is set.
@@ -224,7 +234,7 @@ def _update(incoming: Incoming, tenant_id: UUID, changed: frozenset[str]) -> sql
         WITH changed AS (
           UPDATE pim.products p
           SET {values}source = %(source)s, source_id = %(source_id)s, job_id = %(job_id)s, attempt = %(attempt)s,
-              source_row = s."row", row_hash = s.row_hash, version = p.version + 1, commit_seq = %(seq)s,
+              source_row = {row}, row_hash = s.row_hash, version = p.version + 1, commit_seq = %(seq)s,
               updated_at = now()
           FROM {plan} s
           WHERE s.action = 'update' AND s.ctid >= %(first)s::tid AND s.ctid < %(last)s::tid
@@ -240,9 +250,10 @@ def _update(incoming: Incoming, tenant_id: UUID, changed: frozenset[str]) -> sql
     ).format(
         values=values,
         plan=PLAN,
+        row=sql.SQL('s."row"' if incoming.query is None else "NULL"),
         tenant=sql.Literal(str(tenant_id)),
-        old=_changed(incoming, given, fields, "old", "new"),
-        new=_changed(incoming, given, fields, "new", "old"),
+        old=_changed(incoming, [column.name for column in given], fields, "old", "new"),
+        new=_changed(incoming, [column.name for column in given], fields, "new", "old"),
     )
 
 

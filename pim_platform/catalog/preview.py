@@ -34,7 +34,7 @@ from psycopg import sql
 
 from pim_platform.catalog.diff import PLAN
 from pim_platform.catalog.identity import sku_key_expr
-from pim_platform.catalog.incoming import COLUMNS, Incoming
+from pim_platform.catalog.incoming import COLUMNS, Column, Incoming
 from pim_platform.catalog.joins import joining
 from pim_platform.catalog.schema import ProductSchema
 
@@ -150,15 +150,21 @@ class _Writer:
         self.close()
 
 
+def _new_value(incoming: Incoming, column: Column) -> sql.Composable:
+    if incoming.clears(column):
+        return sql.SQL("s.{}").format(column.identifier)
+    default = {"active": ", true", "kind": ", 'simple'"}.get(column.name, "")
+    return sql.SQL("coalesce(s.{}, p.{}{})").format(column.identifier, sql.Identifier(column.name), sql.SQL(default))
+
+
 def _statement(tenant_id: UUID, incoming: Incoming, absent: str | None) -> sql.Composed:
     given = [column for column in incoming.columns if column.kind == "column" and column.name != "parent_id"]
     values: list[sql.Composable] = [
-        sql.SQL("({n}, {name}, to_jsonb(p.{c}), to_jsonb(coalesce(s.{staged}, p.{c}{default})))").format(
+        sql.SQL("({n}, {name}, to_jsonb(p.{c}), to_jsonb({new}))").format(
             n=sql.Literal(n),
             name=sql.Literal(column.name),
             c=sql.Identifier(column.name),
-            staged=column.identifier,
-            default=sql.SQL({"active": ", true", "kind": ", 'simple'"}.get(column.name, "")),
+            new=_new_value(incoming, column),
         )
         for n, column in enumerate(given)
     ]

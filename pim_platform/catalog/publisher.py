@@ -37,16 +37,19 @@ _DELETED = """
 (SELECT FROM pim.product_changes WHERE tenant_id = {tenant} AND commit_seq > {after} AND action = 'delete')
 """
 
+#: A key goes with its product, or with another SKU of it (which only writes outside of imports give).
 #: A key that comes back later gets a higher version than its tombstone; one that comes back in the same commit
 #: gets no tombstone. Several tombstones of a key are as harmless: the newest wins. In the order of the log's primary
 #: key, or a planner without statistics reads it by product.
 _GONE = """
-COPY (SELECT c.tenant_id, c.sku_key, '', '', '{{}}', c.changed_at AT TIME ZONE 'UTC',
+COPY (SELECT c.tenant_id, c.gone, '', '', '{{}}', c.changed_at AT TIME ZONE 'UTC',
              c.product_id, 0, 'simple', c.source, c.changed_at AT TIME ZONE 'UTC', c.commit_seq, 1
-      FROM pim.product_changes c
-      WHERE c.tenant_id = {tenant} AND c.commit_seq > {after} AND c.action = 'delete'
-        AND NOT EXISTS (SELECT FROM pim.products p
-                        WHERE p.tenant_id = {tenant} AND p.sku_key = c.sku_key AND p.commit_seq = c.commit_seq)
+      FROM (SELECT *, CASE action WHEN 'delete' THEN sku_key ELSE old ->> 'sku_key' END AS gone
+            FROM pim.product_changes
+            WHERE tenant_id = {tenant} AND commit_seq > {after}
+              AND (action = 'delete' OR action = 'update' AND job_id IS NULL AND old ? 'sku_key')) c
+      WHERE NOT EXISTS (SELECT FROM pim.products p
+                        WHERE p.tenant_id = {tenant} AND p.sku_key = c.gone AND p.commit_seq = c.commit_seq)
       ORDER BY c.tenant_id, c.commit_seq) TO STDOUT
 """
 

@@ -6,4 +6,4 @@ They are tests in all but name: pytest tells their assertions in full.
 
 import pytest
 
-pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in ("pair", "catalog", "intake", "tenancy")))
+pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in ("pair", "catalog", "intake", "products", "tenancy")))
