@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
+from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
+from pim_platform.errors import InvalidRequest
 from pim_platform.tenancy.models import AuditLog
+
+MAXIMUM_PAGE = 500
 
 
 @dataclass(frozen=True)
@@ -18,6 +26,82 @@ class Actor:
     ip: str | None = None
     user_agent: str | None = None
     trace_id: str | None = None
+
+
+@dataclass(frozen=True)
+class AuditFilter:
+    """Which entries of the trail: those that meet all that is given."""
+
+    action: str | None = None
+    """Exactly this action, or with ``.*`` at its end all that begin so, such as ``key.*``."""
+    actor: str | None = None
+    object_kind: str | None = None
+    object_id: str | None = None
+    trace_id: str | None = None
+    since: datetime | None = None
+    """At this moment or later."""
+    until: datetime | None = None
+    """Before this moment."""
+
+
+@dataclass(frozen=True)
+class AuditPage:
+    """Entries, newest first, and where the next page begins."""
+
+    entries: list[dict[str, Any]]
+    next_cursor: str | None
+
+
+def read_audit(
+    session: Session, wanted: AuditFilter | None = None, *, cursor: str | None = None, limit: int = 100
+) -> AuditPage:
+    """A page of the audit trail of the session's tenant. Raises InvalidRequest for a cursor that is none of ours."""
+    wanted = wanted or AuditFilter()
+    query = select(AuditLog).where(AuditLog.tenant_id == session.info["tenant_id"])
+    if wanted.action is not None:
+        prefix = wanted.action.removesuffix("*") if wanted.action.endswith(".*") else None
+        query = query.where(
+            AuditLog.action.startswith(prefix, autoescape=True) if prefix else AuditLog.action == wanted.action
+        )
+    for column in ("actor", "object_kind", "object_id", "trace_id"):
+        value = getattr(wanted, column)
+        if value is not None:
+            query = query.where(getattr(AuditLog, column) == value)
+    if wanted.since is not None:
+        query = query.where(AuditLog.at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(AuditLog.at < wanted.until)
+    if cursor is not None:
+        query = query.where(tuple_(AuditLog.at, AuditLog.id) < _read_cursor(cursor))
+    rows = list(session.scalars(query.order_by(AuditLog.at.desc(), AuditLog.id.desc()).limit(limit + 1)))
+    more = len(rows) > limit
+    entries = [_entry(row) for row in rows[:limit]]
+    return AuditPage(entries, _write_cursor(rows[limit - 1]) if more else None)
+
+
+def _entry(row: AuditLog) -> dict[str, Any]:
+    names = ("id", "at", "actor", "action", "object_kind", "object_id", "details", "user_agent", "trace_id")
+    return {name: getattr(row, name) for name in names} | {"ip": None if row.ip is None else str(row.ip)}
+
+
+def _write_cursor(row: AuditLog) -> str:
+    return base64.urlsafe_b64encode(f"{row.at.isoformat()} {row.id}".encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, UUID]:
+    try:
+        at, _, number = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().partition(" ")
+        moment = datetime.fromisoformat(at)
+        if moment.tzinfo is None:
+            raise ValueError("no time zone")
+        return moment, UUID(number)
+    except (ValueError, binascii.Error, OverflowError) as error:
+        raise InvalidRequest(
+            "The cursor is none of ours.",
+            fix="Take next_cursor of the page before.",
+            column="cursor",
+            value=cursor[:200],
+        ) from error
 
 
 def record(

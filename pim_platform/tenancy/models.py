@@ -12,7 +12,6 @@ from sqlalchemy import (
     CheckConstraint,
     DateTime,
     ForeignKey,
-    ForeignKeyConstraint,
     Index,
     LargeBinary,
     Numeric,
@@ -22,7 +21,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import INET, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, INET, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from pim_platform.storage.base import Base
@@ -70,7 +69,8 @@ class User(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_UUID7)
     email: Mapped[str] = mapped_column(Text, unique=True)
     name: Mapped[str] = mapped_column(Text)
-    password_hash: Mapped[str] = mapped_column(Text)
+    # No session of a tenant may read it.
+    password_hash: Mapped[str] = mapped_column(Text, deferred=True, deferred_raiseload=True)
     active: Mapped[bool] = mapped_column(server_default=text("true"))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
@@ -82,7 +82,7 @@ class Membership(Base):
     __table_args__ = (CheckConstraint(_ROLES, name="role"),)
 
     tenant_id: Mapped[UUID] = mapped_column(ForeignKey(Tenant.id), primary_key=True)
-    user_id: Mapped[UUID] = mapped_column(ForeignKey(User.id), primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey(User.id), primary_key=True, index=True)
     role: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
@@ -103,6 +103,8 @@ class ApiKey(Base):
     prefix: Mapped[str] = mapped_column(Text)
     key_hash: Mapped[bytes] = mapped_column(LargeBinary)
     role: Mapped[str] = mapped_column(Text)
+    scopes: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    created_by: Mapped[str | None] = mapped_column(Text)
     expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     last_used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
@@ -111,27 +113,91 @@ class ApiKey(Base):
     rate_limit: Mapped[int | None]
 
 
-class RefreshToken(Base):
-    """A long-lived login of a user in one tenant, stored as SHA-256 only."""
+class Invitation(Base):
+    """An offer of a role in one tenant to whoever has the link; stored as SHA-256 only."""
 
-    __tablename__ = "refresh_tokens"
+    __tablename__ = "invitations"
     __table_args__ = (
-        ForeignKeyConstraint(
-            ["tenant_id", "user_id"],
-            [Membership.tenant_id, Membership.user_id],
-            name="fk_refresh_tokens_tenant_id_user_id",
-            ondelete="CASCADE",
-        ),
+        CheckConstraint(_ROLES, name="role"),
         UniqueConstraint("token_hash"),
+        Index(
+            "uq_invitations_open",
+            "tenant_id",
+            "email",
+            unique=True,
+            postgresql_where=text("accepted_at IS NULL AND revoked_at IS NULL"),
+        ),
     )
 
-    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey(Tenant.id), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_UUID7)
-    user_id: Mapped[UUID]
+    email: Mapped[str] = mapped_column(Text)
+    role: Mapped[str] = mapped_column(Text)
     token_hash: Mapped[bytes] = mapped_column(LargeBinary)
-    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    created_by: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    accepted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class LoginSession(Base):
+    """A person's login, which reaches every tenant of theirs; only functions of ``pim_definer`` read and write it."""
+
+    __tablename__ = "login_sessions"
+    __table_args__ = (
+        CheckConstraint(
+            "end_reason IN ('logout', 'refresh_reused', 'password_changed', 'joined_tenant', 'operator')",
+            name="end_reason",
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=_UUID7)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey(User.id), index=True)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    end_reason: Mapped[str | None] = mapped_column(Text)
+    ip: Mapped[str | None] = mapped_column(INET)
+    user_agent: Mapped[str | None] = mapped_column(Text)
+
+
+class RefreshToken(Base):
+    """What prolongs a login, used once and stored as SHA-256 only; as out of reach as the login."""
+
+    __tablename__ = "refresh_tokens"
+
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    session_id: Mapped[UUID] = mapped_column(ForeignKey(LoginSession.id, ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
+    used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class PasswordLink(Base):
+    """A one-time link to set a password, stored as SHA-256 only; as out of reach as a login."""
+
+    __tablename__ = "password_links"
+
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey(User.id), index=True)
+    made_by_tenant: Mapped[UUID | None] = mapped_column(ForeignKey(Tenant.id))
+    created_by: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class LoginThrottle(Base):
+    """Guesses at passwords by what they have in common; as out of reach as a login."""
+
+    __tablename__ = "login_throttles"
+
+    bucket: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    failures: Mapped[int] = mapped_column(server_default=text("0"))
+    failed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
+    blocked_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    known: Mapped[bool] = mapped_column(server_default=text("false"))
+    forget_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), index=True)
 
 
 class AuditLog(Base):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import zoneinfo
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 from uuid import UUID
 
 from sqlalchemy import Engine, select, text
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from pim_platform.errors import Conflict, InvalidRequest, NotFound
 from pim_platform.storage.postgres import anonymous_session, tenant_session
@@ -57,6 +58,23 @@ def normalise_locale(value: str) -> str:
     return "-".join(part for part in (language, script and script.title(), region and region.upper()) if part)
 
 
+def _check(*, currency: str | None = None, timezone: str | None = None, confirm_policy: str | None = None) -> None:
+    if currency is not None and not _CURRENCY.fullmatch(currency):
+        raise InvalidRequest(
+            f"{currency!r} is not a currency.", fix="Give the ISO 4217 code, such as EUR.", value=currency
+        )
+    if timezone is not None and timezone not in zoneinfo.available_timezones():
+        raise InvalidRequest(
+            f"{timezone!r} is not a time zone.", fix="Give an IANA name, such as Europe/Berlin.", value=timezone
+        )
+    if confirm_policy is not None and confirm_policy not in get_args(ConfirmPolicy):
+        raise InvalidRequest(
+            f"{confirm_policy!r} is not a policy.",
+            fix=f"Choose one of {', '.join(get_args(ConfirmPolicy))}.",
+            value=confirm_policy,
+        )
+
+
 def create_tenant(
     engine: Engine,
     slug: str,
@@ -75,14 +93,7 @@ def create_tenant(
             fix="Use a-z, 0-9, - and _, starting with a letter, up to 40.",
             value=slug,
         )
-    if not _CURRENCY.fullmatch(currency):
-        raise InvalidRequest(
-            f"{currency!r} is not a currency.", fix="Give the ISO 4217 code, such as EUR.", value=currency
-        )
-    if timezone not in zoneinfo.available_timezones():
-        raise InvalidRequest(
-            f"{timezone!r} is not a time zone.", fix="Give an IANA name, such as Europe/Berlin.", value=timezone
-        )
+    _check(currency=currency, timezone=timezone)
     with anonymous_session(engine) as session:
         tenant_id = session.scalar(text("SELECT uuidv7()"))
     try:
@@ -139,17 +150,52 @@ def get_tenant(engine: Engine, tenant_id: UUID) -> TenantInfo:
         tenant = session.scalar(select(Tenant).where(Tenant.id == tenant_id))
         if tenant is None:
             raise NotFound("There is no such tenant.", code="unknown_tenant", value=str(tenant_id))
-        return TenantInfo(
-            tenant.id,
-            tenant.slug,
-            tenant.name,
-            tenant.default_currency,
-            tenant.default_locale,
-            tenant.timezone,
-            tenant.confirm_policy,
-            tenant.active,
-            tenant.created_at,
-        )
+        return _info(tenant)
+
+
+def _info(tenant: Tenant) -> TenantInfo:
+    return TenantInfo(
+        tenant.id,
+        tenant.slug,
+        tenant.name,
+        tenant.default_currency,
+        tenant.default_locale,
+        tenant.timezone,
+        tenant.confirm_policy,
+        tenant.active,
+        tenant.created_at,
+    )
+
+
+@dataclass(frozen=True)
+class TenantSettings:
+    """What an admin may change of a tenant; None: as it is."""
+
+    name: str | None = None
+    default_currency: str | None = None
+    """For prices without a currency in imports to come, ISO 4217."""
+    default_locale: str | None = None
+    timezone: str | None = None
+    confirm_policy: ConfirmPolicy | None = None
+
+
+def change_tenant(session: Session, changes: TenantSettings, *, actor: Actor) -> TenantInfo:
+    """Change settings of the session's tenant. Raises InvalidRequest; nothing is changed then."""
+    _check(currency=changes.default_currency, timezone=changes.timezone, confirm_policy=changes.confirm_policy)
+    if changes.name is not None and not changes.name.strip():
+        raise InvalidRequest("A tenant needs a name.", fix="Send a name that is not empty.", column="name")
+    given = {key: value for key, value in asdict(changes).items() if value is not None}
+    if changes.default_locale is not None:
+        given["default_locale"] = normalise_locale(changes.default_locale)
+    tenant = session.get_one(Tenant, session.info["tenant_id"])
+    differing = {key: value for key, value in given.items() if getattr(tenant, key) != value}
+    if differing:
+        before = {key: getattr(tenant, key) for key in differing}
+        for key, value in differing.items():
+            setattr(tenant, key, value)
+        session.flush()
+        record(session, actor, "tenant.changed", "tenant", str(tenant.id), changes=differing, before=before)
+    return _info(tenant)
 
 
 def set_confirm_policy(engine: Engine, tenant_id: UUID, policy: ConfirmPolicy, *, actor: Actor) -> None:

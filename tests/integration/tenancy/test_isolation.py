@@ -24,11 +24,13 @@ import pim_platform.catalog
 import pim_platform.intake
 import pim_platform.tenancy
 from pim_platform.catalog import typed_relations
+from pim_platform.errors import Forbidden
 from pim_platform.intake.workspace import Workspace
 from pim_platform.settings import Settings
 from pim_platform.storage.endpoints import Endpoints
 from pim_platform.storage.postgres import anonymous_session, engine_of, tenant_session
-from pim_platform.tenancy import keys, users
+from pim_platform.tenancy import keys, logins
+from pim_platform.tenancy.audit import Actor
 from tests.support.isolation import catalog, intake, products, tenancy  # noqa: F401  # their cases
 from tests.support.isolation.pair import ABOVE_TENANTS, CASES, Two, make_side, shown
 
@@ -245,9 +247,13 @@ def test_a_key_and_a_login_belong_to_their_tenant_only(two: Two) -> None:
     app = two.workspace.app
     assert keys.authenticate(app, two.a.key).tenant_id == two.a.id
     assert keys.authenticate(app, two.b.key).tenant_id == two.b.id
-    assert users.login(app, two.a.user, "long enough").tenant_id == two.a.id
-    with pytest.raises(Exception, match="wrong"):
-        users.login(app, two.a.user, "long enough", tenant_slug=two.b.tenant.slug)
+    person = logins.check_login(app, two.a.user, "long enough", Actor("test"))
+    assert person.caller(None).tenant_id == two.a.id
+    with pytest.raises(Forbidden) as foreign:
+        person.caller(two.b.tenant.slug)
+    with pytest.raises(Forbidden) as unknown:
+        person.caller("there-is-none")
+    assert str(foreign.value) == str(unknown.value)
 
 
 # --- the session's binding ---------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from pim_platform.intake import cancelling, confirming, jobs, proposing
 from pim_platform.intake.models import ImportJob
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
-from pim_platform.tenancy import keys, usage, users
+from pim_platform.tenancy import invitations, keys, usage, users
 from pim_platform.tenancy.tenants import TenantInfo, create_tenant
 from tests.support.imports import ACTOR, import_bytes, land_bytes
 
@@ -101,6 +101,8 @@ def make_side(workspace: Workspace, word: str, price: int) -> Side:
     users.create_user(
         workspace.app, tenant.id, email=user, name=word, password="long enough", role="editor", actor=ACTOR
     )
+    with tenant_session(workspace.app, tenant.id) as session:
+        invitations.invite(session, workspace.settings, email=f"{word}-guest@example.com", role="viewer", actor=ACTOR)
     side = Side(tenant, word, job.id, waiting, key, user)
     with tenant_session(workspace.app, tenant.id) as session:
         side.product_ids = [product.id for product in products.list_products(session).products]
@@ -126,7 +128,23 @@ ABOVE_TENANTS = {
     "tenancy.tenants.list_tenants": "for operators and sensors; never behind a tenant's key",
     "tenancy.tenants.find_tenant": "the same, for one slug",
     "tenancy.keys.authenticate": "finds whose key this is; tested below",
-    "tenancy.users.login": "finds whose login this is; tested below",
+    "tenancy.logins.log_in": "finds whose login this is; a login is a person's and reaches that person's tenants only",
+    "tenancy.logins.check_login": "the same; tested below",
+    "tenancy.logins.refresh_login": "prolongs a login; tested in test_logins",
+    "tenancy.logins.log_out": "ends a login; tested in test_logins",
+    "tenancy.logins.authenticate_token": "finds whose token this is; tested in test_logins",
+    "tenancy.logins.person_of": "the same, for a login",
+    "tenancy.logins.belongings": "a person's own tenants",
+    "tenancy.logins.tell_tenants": "writes into the trail of each of a person's tenants",
+    "tenancy.guesses.count_guess": "counts digests of addresses; before any tenant is known",
+    "tenancy.guesses.forgive_guess": "the same",
+    "tenancy.tokens.access_token": "signs; has no database",
+    "tenancy.tokens.session_of": "checks a signature; has no database",
+    "tenancy.invitations.accept_invitation": "whoever holds the link is told where it leads; tested in test_users",
+    "tenancy.users.use_password_link": "whoever holds the link sets that person's password; tested in test_users",
+    "tenancy.users.make_operator_link": "for the operator's command line; never behind a tenant's key",
+    "tenancy.users.change_password": "a person's own; tested in test_users",
+    "tenancy.users.end_logins": "for the operator's command line; never behind a tenant's key",
     "intake.collecting.collect": "the collector, for operators and a schedule; tested beside it",
     "intake.assisting.assist_without_server": "for a file without a tenant; has no database",
     "intake.mapping.claude.api_key": "reads a setting",
