@@ -14,6 +14,8 @@ from pim_platform.catalog.typed_relations import currency_column, extracted_type
 from pim_platform.storage.clickhouse import quote_identifier
 
 _SIGNS = {"eq": "=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+#: Columns of the relation that are called otherwise, because fields may have these names.
+_RENAMED = {"import": "_job_id", "source_id": "_source_id"}
 _MONEY = "Array(Tuple(amount Nullable(Float64), currency String))"
 
 
@@ -93,7 +95,7 @@ def value_of(target: Target, schema: ProductSchema) -> str:
     """The target's value as SQL: a scalar that may be null, or an array for lists and several prices."""
     found = target.field
     if found is None:
-        return quote_identifier(target.name)
+        return quote_identifier(_RENAMED.get(target.name, target.name))
     column = quote_identifier(found.name)
     if found.localizable or found.scopable:
         keys = ", ".join(_text(key) for key in target.path)

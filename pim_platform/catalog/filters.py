@@ -93,6 +93,10 @@ COLUMNS: dict[str, Target] = {
         Target("active", "boolean"),
         Target("kind", "choice", choices=("simple", "parent", "variant", "bundle")),
         Target("source", "choice", choices=("csv", "api", "ui")),
+        Target("parent_id", "id"),
+        Target("variant_group", "text"),
+        Target("import", "id"),
+        Target("source_id", "id"),
         Target("created_at", "time"),
         Target("updated_at", "time"),
     )

@@ -6,7 +6,7 @@ untouched. Publishing again is harmless: ``version`` is the tenant's commit numb
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -26,10 +26,12 @@ _COLUMNS = (
     "tenant_id", "sku_key", "sku", "name", "data", "updated_at", "product_id", "active", "kind", "source",
     "created_at", "version", "is_deleted",
 )  # fmt: skip
+#: What a tombstone has none of.
+_LIVE_COLUMNS = (*_COLUMNS, "parent_id", "variant_group", "job_id", "source_id")
 
 _LIVE = """
 COPY (SELECT tenant_id, sku_key, sku, name, data::text, updated_at AT TIME ZONE 'UTC', id, active::int, kind, source,
-             created_at AT TIME ZONE 'UTC', commit_seq, 0
+             created_at AT TIME ZONE 'UTC', commit_seq, 0, parent_id, variant_group, job_id, source_id
       FROM pim.products WHERE tenant_id = {tenant} AND commit_seq > {after}) TO STDOUT
 """
 
@@ -84,11 +86,11 @@ def publish(engine: Engine, clickhouse: Client, tenant_id: UUID, *, rebuild: boo
                     "SETTINGS mutations_sync = 2",
                     parameters={"tenant": str(tenant_id)},
                 )
-            _stream(connection, clickhouse, _LIVE, tenant_id, after)
+            _stream(connection, clickhouse, _LIVE, _LIVE_COLUMNS, tenant_id, after)
             with joining(
                 connection, sql.SQL(_DELETED).format(tenant=sql.Literal(str(tenant_id)), after=sql.Literal(after))
             ):
-                _stream(connection, clickhouse, _GONE, tenant_id, after)
+                _stream(connection, clickhouse, _GONE, _COLUMNS, tenant_id, after)
         # What a slower transaction commits meanwhile has a higher number: writers hold the tenant's lock.
         connection.execute(
             "UPDATE pim.catalog_state SET published_seq = %s, typed_seq = CASE WHEN %s THEN 0 ELSE typed_seq END, "
@@ -99,7 +101,12 @@ def publish(engine: Engine, clickhouse: Client, tenant_id: UUID, *, rebuild: boo
 
 
 def _stream(
-    connection: psycopg.Connection[Any], clickhouse: Client, statement: str, tenant_id: UUID, after: int
+    connection: psycopg.Connection[Any],
+    clickhouse: Client,
+    statement: str,
+    columns: Sequence[str],
+    tenant_id: UUID,
+    after: int,
 ) -> None:
     query = sql.SQL(statement).format(tenant=sql.Literal(str(tenant_id)), after=sql.Literal(after))
     with connection.cursor() as cursor, cursor.copy(query) as copy, ThreadPoolExecutor(1) as beside:
@@ -108,15 +115,15 @@ def _stream(
             if sending is not None:
                 sending.result()
             # ClickHouse takes one piece while PostgreSQL writes the next.
-            sending = beside.submit(_send, clickhouse, piece)
+            sending = beside.submit(_send, clickhouse, columns, piece)
         if sending is not None:
             sending.result()
 
 
-def _send(clickhouse: Client, rows: bytes) -> object:
+def _send(clickhouse: Client, columns: Sequence[str], rows: bytes) -> object:
     return clickhouse.raw_insert(
         "segmentation.product_versions",
-        column_names=_COLUMNS,
+        column_names=columns,
         insert_block=rows,
         fmt="TabSeparated",
         settings=_INSERT,

@@ -11,6 +11,7 @@ import itertools
 from dataclasses import dataclass
 
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import DatabaseError
 from psycopg import sql
 from sqlalchemy import Engine
 
@@ -162,8 +163,10 @@ def refresh_typed_relations(app: Engine, ddl: Engine, clickhouse: Client, tenant
         if schema.version != version:
             refresh_view(ddl, tenant, schema)
         with clickhouse_errors("loading the typed relation"):
-            after = _ensure_table(clickhouse, tenant, schema, typed if version >= 0 else 0)
-            _load_table(clickhouse, tenant, schema, after)
+            # From write to write the table stays as it is: looking at it would cost more than a small write.
+            if (schema.version, typed > 0) != (version, True) or not _loaded(clickhouse, tenant, schema, typed):
+                after = _ensure_table(clickhouse, tenant, schema, typed if version >= 0 else 0)
+                _load_table(clickhouse, tenant, schema, after)
         connection.execute(
             "UPDATE pim.catalog_state SET typed_seq = %s, typed_schema_version = %s WHERE tenant_id = %s",
             (published, schema.version, tenant.id),
@@ -171,25 +174,91 @@ def refresh_typed_relations(app: Engine, ddl: Engine, clickhouse: Client, tenant
     return int(published)
 
 
+#: Columns of every ``product_rows`` and what they are made of; schema fields follow. What a field could be called as
+#: well begins with an underscore.
 _FIXED_CLICKHOUSE = (
-    ("id", "UUID"),
-    ("sku_key", "String"),
-    ("sku", "String"),
-    ("name", "String"),
-    ("active", "Bool"),
-    ("kind", "LowCardinality(String)"),
-    ("source", "LowCardinality(String)"),
-    ("created_at", "DateTime64(6, 'UTC')"),
-    ("updated_at", "DateTime64(6, 'UTC')"),
+    ("id", "UUID", "product_id"),
+    ("sku_key", "String", "sku_key"),
+    ("sku", "String", "sku"),
+    ("name", "String", "name"),
+    ("active", "Bool", "active"),
+    ("kind", "LowCardinality(String)", "kind"),
+    ("source", "LowCardinality(String)", "source"),
+    ("created_at", "DateTime64(6, 'UTC')", "created_at"),
+    ("updated_at", "DateTime64(6, 'UTC')", "updated_at"),
+    ("parent_id", "Nullable(UUID)", "parent_id"),
+    ("variant_group", "Nullable(String)", "variant_group"),
+    ("_job_id", "Nullable(UUID)", "job_id"),
+    ("_source_id", "Nullable(UUID)", "source_id"),
+    ("_version", "UInt64", "version"),
+    ("_deleted", "UInt8", "is_deleted"),
 )
-_BOOKKEEPING = (("version", "UInt64"), ("is_deleted", "UInt8"))
+WORDS = "_words"
+"""The column that search looks into: every text of a product, folded (:func:`folded`)."""
+
+#: Parts of a table that nobody writes to are merged into one after so many seconds: reading FINAL costs nothing then.
+_MERGE_SECONDS = 60
+#: Loads of more rows leave the index of words to that merge; it would take as long as all the rest of a load.
+_INDEXED_ROWS = 100_000
+_SETTINGS = (
+    f"min_age_to_force_merge_seconds = {_MERGE_SECONDS}, min_age_to_force_merge_on_partition_only = 1, "
+    "merge_with_ttl_timeout = 86400"
+)
+
+
+def folded(text: str) -> str:
+    """SQL for a text as search compares it: without case and accents, words apart by spaces or ASCII signs.
+
+    Han, Kana and Thai are written without spaces: each of their letters is a word.
+    """
+    plain = f"removeAccentsUTF8(caseFoldUTF8({text}))"
+    apart = r"[^\\p{L}\\p{N}]+|([\\p{Han}\\p{Hiragana}\\p{Katakana}\\p{Thai}])"
+    return f"if(isValidASCII({text}), lower({text}), replaceRegexpAll({plain}, '{apart}', ' \\\\1 '))"
+
+
+def _texts(schema: ProductSchema) -> str:
+    """SQL for all texts of a row of ``product_versions`` whose fields are parsed as ``d``."""
+    parts = ["sku", "name", *filter(None, map(_text_of, schema.fields))]
+    return f"arrayStringConcat([{', '.join(parts)}], ' ')"
+
+
+def _text_of(field: SchemaField) -> str | None:
+    """SQL for the text of a field that holds words; addresses, numbers and prices hold none."""
+    if field.type not in ("string", "array"):
+        return None
+    entry = f"d.{quote_identifier(field.name)}"
+    inner = "Array(String)" if field.type == "array" else "String"
+    levels = field.localizable + field.scopable
+    if not levels:
+        return f"arrayStringConcat({entry}, ' ')" if field.type == "array" else f"ifNull({entry}, '')"
+    kind = inner
+    for _ in range(levels):
+        kind = f"Map(String, {kind})"
+    values = f"mapValues(JSONExtract({entry}, '{kind}'))"
+    if levels == 2:
+        values = f"arrayFlatten(arrayMap(m -> mapValues(m), {values}))"
+    elif field.type == "array":
+        values = f"arrayFlatten({values})"
+    return f"arrayStringConcat({values}, ' ')"
+
+
+def _loaded(clickhouse: Client, tenant: TenantInfo, schema: ProductSchema, after: int) -> bool:
+    """Load what is due; False where there is no such table, as in a ClickHouse that was set up anew."""
+    try:
+        _load_table(clickhouse, tenant, schema, after)
+    except DatabaseError as error:
+        if "UNKNOWN_TABLE" not in str(error) and "UNKNOWN_DATABASE" not in str(error):
+            raise
+        return False
+    return True
 
 
 def _ensure_table(clickhouse: Client, tenant: TenantInfo, schema: ProductSchema, after: int) -> int:
     """Make, widen or rebuild ``product_rows`` and its view; returns the commit number to load from."""
     database = quote_identifier(tenant.relation)
     clickhouse.command(f"CREATE DATABASE IF NOT EXISTS {database}")
-    wanted = dict(_FIXED_CLICKHOUSE) | {c.name: c.clickhouse_type for c in columns_of(schema)} | dict(_BOOKKEEPING)
+    wanted = {name: kind for name, kind, _ in _FIXED_CLICKHOUSE} | {WORDS: "String"}
+    wanted |= {c.name: c.clickhouse_type for c in columns_of(schema)}
     known = clickhouse.query(
         "SELECT name, type FROM system.columns WHERE database = {database:String} AND table = 'product_rows'",
         parameters={"database": tenant.relation},
@@ -201,8 +270,9 @@ def _ensure_table(clickhouse: Client, tenant: TenantInfo, schema: ProductSchema,
     if not found:
         columns = ", ".join(f"{quote_identifier(name)} {kind}" for name, kind in wanted.items())
         clickhouse.command(
-            f"CREATE TABLE IF NOT EXISTS {database}.product_rows ({columns}) "
-            "ENGINE = ReplacingMergeTree(version, is_deleted) ORDER BY sku_key"
+            f"CREATE TABLE IF NOT EXISTS {database}.product_rows "
+            f"({columns}, INDEX words {WORDS} TYPE text(tokenizer = 'splitByNonAlpha')) "
+            f"ENGINE = ReplacingMergeTree(_version, _deleted) ORDER BY sku_key SETTINGS {_SETTINGS}"
         )
         after = 0
     else:
@@ -226,44 +296,46 @@ _SAMPLED_KEYS = 4096
 
 def _load_table(clickhouse: Client, tenant: TenantInfo, schema: ProductSchema, after: int) -> None:
     columns = columns_of(schema)
-    names = [name for name, _ in (*_FIXED_CLICKHOUSE, *_BOOKKEEPING)] + [column.name for column in columns]
-    values = ["product_id" if name == "id" else name for name, _ in (*_FIXED_CLICKHOUSE, *_BOOKKEEPING)]
-    values += [column.clickhouse for column in columns]
+    names = [*(name for name, _, _ in _FIXED_CLICKHOUSE), WORDS, *(column.name for column in columns)]
+    values = [*(value for _, _, value in _FIXED_CLICKHOUSE), folded("texts"), *(c.clickhouse for c in columns)]
     # One parse per row: a Tuple is extracted at once, a function per field would parse the JSON as often.
     tuple_type = ", ".join(f"{quote_identifier(field.name)} {_extracted(field)}" for field in schema.fields)
     parsed = f", JSONExtract(data, 'Tuple({_escape(tuple_type)})') AS d" if schema.fields else ""
     due = {"tenant": str(tenant.id), "after": after}
-    for keys, bounds in _slices(clickhouse, due):
+    rows, slices = _slices(clickhouse, due)
+    for keys, bounds in slices:
         clickhouse.command(
             f"INSERT INTO {quote_identifier(tenant.relation)}.product_rows ({', '.join(map(quote_identifier, names))}) "
-            f"SELECT {', '.join(values)} FROM (SELECT *{parsed} FROM segmentation.product_versions WHERE {_DUE}{keys})",
+            f"SELECT {', '.join(values)} FROM (SELECT *, {_texts(schema)} AS texts "
+            f"FROM (SELECT *{parsed} FROM segmentation.product_versions WHERE {_DUE}{keys}))",
             parameters=due | bounds,
+            settings={"materialize_skip_indexes_on_insert": int(rows <= _INDEXED_ROWS)},
         )
 
 
 _DUE = "tenant_id = {tenant:String} AND version > {after:UInt64}"
 
 
-def _slices(clickhouse: Client, due: dict[str, object]) -> list[tuple[str, dict[str, str]]]:
-    """Ranges of keys that hold about SLICE_BYTES each: a condition and its parameters.
+def _slices(clickhouse: Client, due: dict[str, object]) -> tuple[int, list[tuple[str, dict[str, str]]]]:
+    """The number of rows, and ranges of keys that hold about SLICE_BYTES each: a condition and its parameters.
 
     Ranges rather than hashes, because the key is the order of both tables: each statement reads its own stretch.
     """
     found = clickhouse.query(
-        f"SELECT sum(length(data)), arraySort(groupArraySample({_SAMPLED_KEYS}, 1)(hex(sku_key))) "
+        f"SELECT count(), sum(length(data)), arraySort(groupArraySample({_SAMPLED_KEYS}, 1)(hex(sku_key))) "
         f"FROM segmentation.product_versions WHERE {_DUE}",
         parameters=due,
     )
-    size, sample = found.result_rows[0]
+    rows, size, sample = found.result_rows[0]
     count = min(-(-int(size) // SLICE_BYTES), len(sample))
     edges = sorted({sample[len(sample) * number // count] for number in range(1, count)})
     if not edges:
-        return [("", {})]
+        return int(rows), [("", {})]
     between = [
         (" AND sku_key >= unhex({first:String}) AND sku_key < unhex({last:String})", {"first": first, "last": last})
         for first, last in itertools.pairwise(edges)
     ]
-    return [
+    return int(rows), [
         (" AND sku_key < unhex({last:String})", {"last": edges[0]}),
         *between,
         (" AND sku_key >= unhex({first:String})", {"first": edges[-1]}),

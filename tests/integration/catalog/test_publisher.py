@@ -520,8 +520,8 @@ def test_an_import_notices_a_row_that_did_not_arrive(
 
     send = publisher._send
 
-    def spoil(client: Any, rows: bytes) -> object:
-        return send(client, rows.replace(b"Newer", b"Older"))
+    def spoil(client: Any, columns: Any, rows: bytes) -> object:
+        return send(client, columns, rows.replace(b"Newer", b"Older"))
 
     with monkeypatch.context() as patch:
         patch.setattr(publisher, "_send", spoil)
