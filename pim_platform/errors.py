@@ -21,8 +21,10 @@
     ├── LeaseLost                 a later attempt has taken the job over; this one stops; exit 1
     ├── LedgerUnbalanced          rows were lost or counted twice: the run fails; exit 1, HTTP 500
     ├── EnginesDisagree           PostgreSQL and ClickHouse hold different rows; exit 1, HTTP 500
+    ├── ApiProblem                the API of another installation refused; code, fix and status are its own
     └── TransientError            trying again may help; HTTP 503
         ├── EngineUnavailable     a server does not answer
+        ├── ApiUnreachable        the API of another installation does not answer
         ├── RemoteUnavailable     somebody else's server does not answer, or not in time; HTTP 502
         ├── TooManyRequests       more than may be asked for in this time; HTTP 429 with Retry-After
         └── TenantBusy            another writer holds the tenant's lock; HTTP 409 with Retry-After
@@ -179,6 +181,35 @@ class EnginesDisagree(PimError):
     code = "engines_disagree"
 
 
+class ApiProblem(PimError):
+    """What the API of another installation answered instead of doing it (RFC 9457).
+
+    ``http_status``, ``code``, ``message`` and ``fix`` are its own; ``problem`` is the whole of what it said,
+    ``retry_after`` the seconds it asks to wait, ``request_id`` what its logs know the request by.
+    """
+
+    code = "http_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        fix: str,
+        code: str,
+        status: int,
+        retry_after: float | None = None,
+        problem: dict[str, Any] | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        self.problem = problem or {}
+        place = {name: self.problem.get(name) for name in ("file", "row", "column", "value", "expected")}
+        super().__init__(message, fix=fix, code=code, **place)
+        self.http_status = status
+        self.exit_code = 2 if status < 500 else 1
+        self.retry_after = retry_after
+        self.request_id = request_id
+
+
 class TransientError(PimError):
     """Nothing is wrong with the request; the same call may succeed later."""
 
@@ -216,3 +247,9 @@ class TenantBusy(TransientError):
 
     code = "tenant_busy"
     http_status = 409
+
+
+class ApiUnreachable(TransientError):
+    """The API of another installation does not answer."""
+
+    code = "api_unreachable"
