@@ -13,9 +13,15 @@ from sqlalchemy.orm import Session
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy.keys import Caller
+from pim_platform.tenancy.logins import Person
 
 #: Describes the key in the OpenAPI document; :class:`pim_platform.api.routes.KeyRoute` is what checks it.
-bearer = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer pim_...`", scheme_name="key")
+bearer = HTTPBearer(
+    auto_error=False,
+    description="An API key, `Authorization: Bearer pim_...`, or the access token of a person who logged in at "
+    "`/auth/token`. A person of several tenants names one in the header `X-Tenant`, by its slug.",
+    scheme_name="key",
+)
 
 
 def _workspace(request: Request) -> Workspace:
@@ -28,8 +34,15 @@ def _caller(request: Request) -> Caller:
     return found
 
 
+def _credential(request: Request) -> Caller | Person:
+    found: Caller | Person = request.state.credential
+    return found
+
+
 WorkspaceDep = Annotated[Workspace, Depends(_workspace)]
 CallerDep = Annotated[Caller, Depends(_caller)]
+#: The key or the person, for routes above tenants.
+CredentialDep = Annotated[Caller | Person, Depends(_credential)]
 
 
 def _reading(workspace: WorkspaceDep, caller: CallerDep) -> Iterator[Session]:

@@ -1,4 +1,5 @@
-"""The route class of everything that needs a key: key, role and size are checked before the body is read.
+"""The route class of everything that needs a key or a person's token: both, role and size are checked before the
+body is read.
 
 FastAPI parses a body before it runs dependencies, so without this a stranger could have gigabytes spooled
 to disk before being turned away.
@@ -8,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal, get_args
+from uuid import UUID
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection
 from starlette.types import Receive
 from starlette.types import Scope as AsgiScope
 
@@ -19,25 +22,41 @@ from pim_platform.api.body_limits import limited_body
 from pim_platform.api.json_bodies import read_json
 from pim_platform.api.rate_limits import count_caller, count_stranger
 from pim_platform.api.request_ids import actor_of
-from pim_platform.errors import Unauthorized
+from pim_platform.errors import Forbidden, Unauthorized
 from pim_platform.intake.workspace import Workspace
-from pim_platform.tenancy.keys import SCOPES, Caller, Role, Scope, authenticate
+from pim_platform.tenancy.keys import KEY_PREFIX, SCOPES, Caller, Role, Scope, authenticate
+from pim_platform.tenancy.logins import Person, authenticate_token
 
 #: Largest JSON body: ten thousand products of six kilobytes.
 JSON_BYTES = 64 * 1024**2
 #: What a multipart form may hold beside its file.
 FORM_BYTES = 1024**2
 
-_ROLE, _SCOPE, _UPLOAD = "x-role", "x-scope", "x-upload"
+#: Which of a person's tenants is meant, by its slug (design D22).
+TENANT_HEADER = "X-Tenant"
+
+_ROLE, _SCOPE, _UPLOAD, _ABOVE = "x-role", "x-scope", "x-upload", "x-above-tenants"
+_NO_TENANT = UUID(int=0)
 
 
-def needs(role: Role, *, scope: Scope | Literal["any"] | None = None, upload: bool = False) -> dict[str, Any]:
+def needs(
+    role: Role, *, scope: Scope | Literal["any"] | None = None, upload: bool = False, above_tenants: bool = False
+) -> dict[str, Any]:
     """The ``openapi_extra`` of a route: who may call it.
 
     ``role`` and stronger ones may. A credential that is limited to some scopes must hold ``scope`` besides; ``any``:
     whatever its scopes are; None: only a credential that is not limited. ``upload``: the body is a file.
+    ``above_tenants``: it is about the person who calls, or the key itself; a person of several tenants names none, and
+    the route asks for :data:`pim_platform.api.dependencies.CredentialDep`.
     """
-    return {_ROLE: role} | ({_SCOPE: scope} if scope else {}) | ({_UPLOAD: True} if upload else {})
+    extra: dict[str, Any] = {_ROLE: role}
+    if scope:
+        extra[_SCOPE] = scope
+    if upload:
+        extra[_UPLOAD] = True
+    if above_tenants:
+        extra[_ABOVE] = True
+    return extra
 
 
 class KeyRoute(APIRoute):
@@ -55,11 +74,14 @@ class KeyRoute(APIRoute):
         inner = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
-            caller = await run_in_threadpool(_admitted, request)
-            caller.require(role, scope)
+            if extra.get(_ABOVE):
+                request.state.credential = await run_in_threadpool(_admit_credential, request)
+            else:
+                caller = await run_in_threadpool(admit, request)
+                caller.require(role, scope)
+                request.state.caller = caller
             workspace: Workspace = request.app.state.workspace
             limit = workspace.settings.max_upload_bytes + FORM_BYTES if extra.get(_UPLOAD) else JSON_BYTES
-            request.state.caller = caller
             return await inner(_Body(request.scope, limited_body(request.headers, request.receive, limit)))
 
         return handler
@@ -76,23 +98,53 @@ class _Body(Request):
         return read_json(await self.body())
 
 
-def _admitted(request: Request) -> Caller:
-    """Who calls, counted: a caller against its own limit, and who shows no valid credential against its address."""
-    try:
-        caller = _caller(request)
-    except Unauthorized:
-        count_stranger(request)
-        raise
-    count_caller(request, caller)
+def admit(connection: HTTPConnection) -> Caller:
+    """Who calls, counted: a caller against its own limit, and who shows no valid credential against its address.
+
+    Raises Unauthorized, TooManyRequests; InvalidRequest with code ``tenant_needed`` and Forbidden with code
+    ``not_a_member`` where a person names no tenant of theirs.
+    """
+    found = _credential(connection)
+    wanted = connection.headers.get(TENANT_HEADER)
+    if isinstance(found, Person):
+        caller = found.caller(wanted)
+    elif wanted in (None, found.tenant_slug):
+        caller = found
+    else:
+        raise Forbidden(
+            "This key does not belong to that tenant.",
+            fix=f"Leave {TENANT_HEADER} out: a key belongs to one tenant.",
+            code="not_a_member",
+        )
+    count_caller(connection, caller)
     return caller
 
 
-def _caller(request: Request) -> Caller:
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not key.strip():
-        raise Unauthorized(
-            "The request carries no API key.",
-            fix="Send `Authorization: Bearer pim_...`; make a key with `pim key create`.",
-        )
-    workspace: Workspace = request.app.state.workspace
-    return authenticate(workspace.app, key.strip(), actor_of(request))
+def _admit_credential(request: Request) -> Caller | Person:
+    """The same for a route that is about the person or the key itself."""
+    found = _credential(request)
+    if isinstance(found, Person):
+        count_caller(request, Caller(_NO_TENANT, "viewer", found.actor, user_id=found.user_id))
+    else:
+        count_caller(request, found)
+    return found
+
+
+def _credential(connection: HTTPConnection) -> Caller | Person:
+    """What the key opens, or whose token it is."""
+    workspace: Workspace = connection.app.state.workspace
+    scheme, _, value = connection.headers.get("authorization", "").partition(" ")
+    value = value.strip()
+    try:
+        if scheme.lower() != "bearer" or not value:
+            raise Unauthorized(
+                "The request carries no API key and no access token.",
+                fix="Send `Authorization: Bearer pim_...`; make a key with `pim key create`, or log in at /auth/token.",
+            )
+        actor = actor_of(connection)
+        if value.startswith(KEY_PREFIX):
+            return authenticate(workspace.app, value, actor)
+        return authenticate_token(workspace.app, workspace.settings, value, actor)
+    except Unauthorized:
+        count_stranger(connection)
+        raise
