@@ -169,6 +169,7 @@ _DESCRIPTIONS = {
     422: "Something in the request or the file is wrong; the problem names the place and the fix.",
     429: "Too many requests; `Retry-After` says when to try again.",
     500: "A defect; the problem carries the request id.",
+    502: "The server that the request's URL names does not answer; `Retry-After` says when to try again.",
     503: "An engine does not answer; `Retry-After` says when to try again.",
 }
 

@@ -19,7 +19,7 @@ from pim_platform.intake.models import ImportJob, Source
 from pim_platform.intake.reject_policies import reject_limit
 from pim_platform.intake.sources import ensure_source
 from pim_platform.intake.workspace import Workspace
-from pim_platform.storage.object_store import Digest, spool
+from pim_platform.storage.object_store import Digest, SpooledFile, spool
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.storage.scratch import scratch_folder
 from pim_platform.tenancy.audit import Actor, record
@@ -54,7 +54,7 @@ def upload_key(tenant_id: UUID, sha256: str) -> str:
 def land(
     workspace: Workspace,
     tenant_id: UUID,
-    content: BinaryIO,
+    content: BinaryIO | SpooledFile,
     *,
     filename: str,
     source: str,
@@ -172,11 +172,17 @@ class StoredUpload:
 
 
 @contextmanager
-def store_upload(workspace: Workspace, tenant_id: UUID, content: BinaryIO) -> Iterator[StoredUpload]:
-    """Store a stream's bytes under their hash. Raises InvalidRequest where they are too many."""
+def store_upload(workspace: Workspace, tenant_id: UUID, content: BinaryIO | SpooledFile) -> Iterator[StoredUpload]:
+    """Store a stream's bytes under their hash. Raises InvalidRequest where they are too many.
+
+    A file that was spooled before is given up by its owner: it is neither copied nor hashed again.
+    """
     with scratch_folder("land") as scratch:
-        path = scratch / "original"
-        digest = spool(content, path, limit=workspace.settings.max_upload_bytes)
+        if isinstance(content, SpooledFile):
+            path, digest = content.path, content.digest
+        else:
+            path = scratch / "original"
+            digest = spool(content, path, limit=workspace.settings.max_upload_bytes)
         key = upload_key(tenant_id, digest.sha256)
         if not workspace.objects.exists(key):
             workspace.objects.put_file(key, path, given_up=True)

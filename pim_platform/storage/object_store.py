@@ -7,6 +7,7 @@ which users fill themselves.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
 import tempfile
@@ -154,6 +155,43 @@ def _link(path: Path, target: Path) -> bool:
     finally:
         beside.unlink(missing_ok=True)  # of two names of one file a rename leaves both
     return True
+
+
+class SpooledFile(io.RawIOBase):
+    """A local file that is written once, front to back, and hashed on the way; a context manager.
+
+    ``digest`` is of all that was written once it is closed; :meth:`restart` forgets it all.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file, self._hash, self._size = path.open("wb"), hashlib.sha256(), 0
+
+    def writable(self) -> bool:
+        """Whether it may be written to: always."""
+        return True
+
+    def write(self, content: Any) -> int:
+        """Append bytes."""
+        self._hash.update(content)
+        self._size += len(content)
+        return self._file.write(content)
+
+    def restart(self) -> None:
+        """Begin anew with an empty file."""
+        self._file.seek(0)
+        self._file.truncate()
+        self._hash, self._size = hashlib.sha256(), 0
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
+
+    @property
+    def digest(self) -> Digest:
+        """Of all that was written."""
+        return Digest(self._hash.hexdigest(), self._size)
 
 
 def spool(source: BinaryIO, target: Path, *, limit: int) -> Digest:

@@ -390,13 +390,14 @@ async def _save(
     shown = without_query(target.url)
     status = response.status_code
     if status == 429 or status >= 500:
-        raise RemoteUnavailable(f"{shown!r} answered {status}.", fix="Try again later.", value=shown)
+        raise RemoteUnavailable(f"{shown!r} answered {status}.", fix="Try again later.", value=shown, status=status)
     if status not in (200, 304):
         raise RemoteRefused(
             f"{shown!r} answered {status} instead of the file.",
             fix="Open it in a browser that is not logged in: it must give the file itself.",
             value=shown,
             expected=200,
+            status=status,
         )
     too_large = RemoteRefused(
         f"{shown!r} sends more than {max_bytes} bytes.",
