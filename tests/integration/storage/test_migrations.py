@@ -82,6 +82,8 @@ def test_column_defaults_and_checks_are_what_the_models_say(owner: Engine) -> No
         )
     for table in Base.metadata.tables.values():
         for column in table.columns:
+            if column.identity is not None:
+                continue  # which the catalogue does not call a default
             made = columns[table.name, column.name]
             assert (column.server_default is None) == (made is None), f"{table.name}.{column.name}: {made}"
         for constraint in table.constraints:

@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 
 import pim_platform.catalog
 import pim_platform.intake
+import pim_platform.syndication
 import pim_platform.tenancy
 from pim_platform.catalog import typed_relations
 from pim_platform.errors import Forbidden
@@ -209,7 +210,7 @@ _REACHES = {"session", "tenant_id", "tenant", "engine", "app", "workspace", "set
 
 def modules() -> Iterator[ModuleType]:
     """Every module of the domains, also one that is new."""
-    for package in (pim_platform.catalog, pim_platform.intake, pim_platform.tenancy):
+    for package in (pim_platform.catalog, pim_platform.intake, pim_platform.syndication, pim_platform.tenancy):
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             yield importlib.import_module(found.name)
 
