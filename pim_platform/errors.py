@@ -27,6 +27,7 @@
         ├── ApiUnreachable        the API of another installation does not answer
         ├── RemoteUnavailable     somebody else's server does not answer, or not in time; HTTP 502
         ├── TooManyRequests       more than may be asked for in this time; HTTP 429 with Retry-After
+        ├── RequestInProgress     the same request under its Idempotency-Key is not answered yet; HTTP 409
         └── TenantBusy            another writer holds the tenant's lock; HTTP 409 with Retry-After
 """
 
@@ -240,6 +241,13 @@ class TooManyRequests(TransientError):
     def __init__(self, message: str, *, retry_after: float, fix: str = "", code: str | None = None) -> None:
         super().__init__(message, fix=fix, code=code)
         self.retry_after = retry_after
+
+
+class RequestInProgress(TransientError):
+    """The first request under this Idempotency-Key has not been answered yet."""
+
+    code = "idempotency_in_progress"
+    http_status = 409
 
 
 class TenantBusy(TransientError):

@@ -11,7 +11,8 @@ from typing import Any
 from fastapi import FastAPI
 
 from pim_platform.api.examples import complete
-from pim_platform.api.problems import Problem
+from pim_platform.api.idempotency import describe_key
+from pim_platform.api.problems import Problem, described
 
 _FASTAPI_OWN = ("HTTPValidationError", "ValidationError")
 
@@ -59,7 +60,8 @@ def _published(document: dict[str, Any]) -> dict[str, Any]:
     for name in _FASTAPI_OWN:
         schemas.pop(name, None)
     used = set()
-    for operation in (found for methods in document["paths"].values() for found in methods.values()):
+    for method, operation in (found for methods in document["paths"].values() for found in methods.items()):
+        describe_key(method, operation, described((409, 422)))
         used.update(operation.get("tags", ()))
         # FastAPI promises its own 422 for every parameter, also for texts that cannot be wrong.
         if _FASTAPI_OWN[0] in str(operation["responses"].get("422")):

@@ -11,6 +11,7 @@ from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
 from pim_platform.api.dependencies import CallerDep, SessionDep, Text, WorkspaceDep, bearer
+from pim_platform.api.idempotency import REPLAYED
 from pim_platform.api.import_answers import parse_dialect, upload_answer
 from pim_platform.api.import_models import (
     REJECT_POLICY,
@@ -55,7 +56,7 @@ router = APIRouter(prefix="/api/pim/import", tags=["imports"], route_class=KeyRo
             }
         },
     ),
-    openapi_extra=needs("editor", scope="imports:write", upload=True),
+    openapi_extra=needs("editor", scope="imports:write", upload=True, keeps="job"),
 )
 def upload(
     workspace: WorkspaceDep,
@@ -117,6 +118,8 @@ def upload(
         confirm_by_policy(workspace, caller.tenant_id, job.id, actor=caller.actor)
     if not landed.new:
         response.status_code = 200
+        if idempotency_key is not None:
+            response.headers[REPLAYED] = "true"
     return upload_answer(workspace, caller, job).model_copy(update={"skipped": landed.skipped})
 
 

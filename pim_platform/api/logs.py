@@ -30,6 +30,28 @@ _SECRETS = re.compile(
 _QUIET = ("httpx", "httpcore", "sqlalchemy", "alembic", "clickhouse_connect", "uvicorn.access")
 
 
+_SHARED: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+]
+
+
+def logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger whose lines carry fields: `log.info("request", status=200)`; it writes where `logging` writes."""
+    made: structlog.stdlib.BoundLogger = structlog.wrap_logger(
+        logging.getLogger(name),
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_SHARED,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    return made
+
+
 def without_secrets(text: str) -> str:
     """``text`` with everything blotted out that looks like a credential."""
     return _SECRETS.sub(lambda found: (found["name"] or "") + _BLOT, text)
@@ -53,16 +75,10 @@ class _AnsweredAlready(logging.Filter):
 
 def configure_logs(level: str) -> None:
     """Make every logger of this process write JSON lines of at least ``level``; may be called again."""
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
-    ]
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=_SHARED,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
@@ -70,15 +86,6 @@ def configure_logs(level: str) -> None:
                 structlog.processors.JSONRenderer(ensure_ascii=False),
             ],
         )
-    )
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pim_platform.api.logs import logger
 from pim_platform.api.metrics import count_request
 from pim_platform.tenancy.keys import Caller
 
@@ -16,7 +17,7 @@ NO_ROUTE = "(none)"
 #: Asked every few seconds by supervisors; at INFO they would be most of the log.
 _PROBES = ("/health/", "/metrics")
 
-_log = structlog.stdlib.get_logger("pim.api")
+_log = logger("pim.api")
 
 
 class ObserveMiddleware:
@@ -48,7 +49,7 @@ class ObserveMiddleware:
 
 
 def _report(scope: Scope, state: dict[str, Any], status: int, seconds: float) -> None:
-    route = getattr(scope.get("route"), "path_format", None) or NO_ROUTE
+    route = getattr(scope.get("route"), "path_format", None) or _document(scope) or NO_ROUTE
     count_request(scope["method"], route, status, seconds)
     told: dict[str, Any] = {"method": scope["method"], "route": route, "status": status, "ms": round(seconds * 1e3, 1)}
     caller: Caller | None = state.get("caller")
@@ -56,3 +57,9 @@ def _report(scope: Scope, state: dict[str, Any], status: int, seconds: float) ->
         told |= {"tenant_id": str(caller.tenant_id), "actor": caller.actor.name}
     tell = _log.debug if route.startswith(_PROBES) else _log.info
     tell("request", **told)
+
+
+def _document(scope: Scope) -> str | None:
+    """The path of the OpenAPI document, which FastAPI serves by a route that it does not name."""
+    path: str | None = scope["app"].openapi_url
+    return path if scope["path"] == path else None

@@ -18,7 +18,9 @@ from starlette.requests import HTTPConnection
 from starlette.types import Receive
 from starlette.types import Scope as AsgiScope
 
+from pim_platform.api import idempotency
 from pim_platform.api.body_limits import limited_body
+from pim_platform.api.idempotency import Keeping
 from pim_platform.api.json_bodies import read_json
 from pim_platform.api.rate_limits import count_caller, count_stranger
 from pim_platform.api.request_ids import actor_of
@@ -35,19 +37,25 @@ FORM_BYTES = 1024**2
 #: Which of a person's tenants is meant, by its slug (design D22).
 TENANT_HEADER = "X-Tenant"
 
-_ROLE, _SCOPE, _UPLOAD, _ABOVE = "x-role", "x-scope", "x-upload", "x-above-tenants"
+_ROLE, _SCOPE, _UPLOAD, _ABOVE, _KEEPS = "x-role", "x-scope", "x-upload", "x-above-tenants", "x-idempotency"
 _NO_TENANT = UUID(int=0)
 
 
 def needs(
-    role: Role, *, scope: Scope | Literal["any"] | None = None, upload: bool = False, above_tenants: bool = False
+    role: Role,
+    *,
+    scope: Scope | Literal["any"] | None = None,
+    upload: bool = False,
+    above_tenants: bool = False,
+    keeps: Keeping = "answer",
 ) -> dict[str, Any]:
     """The ``openapi_extra`` of a route: who may call it.
 
     ``role`` and stronger ones may. A credential that is limited to some scopes must hold ``scope`` besides; ``any``:
     whatever its scopes are; None: only a credential that is not limited. ``upload``: the body is a file.
     ``above_tenants``: it is about the person who calls, or the key itself; a person of several tenants names none, and
-    the route asks for :data:`pim_platform.api.dependencies.CredentialDep`.
+    the route asks for :data:`pim_platform.api.dependencies.CredentialDep`. ``keeps``: what is kept of an answer under
+    an Idempotency-Key; ``nothing`` where it shows a secret once.
     """
     extra: dict[str, Any] = {_ROLE: role}
     if scope:
@@ -56,6 +64,8 @@ def needs(
         extra[_UPLOAD] = True
     if above_tenants:
         extra[_ABOVE] = True
+    if keeps != "answer":
+        extra[_KEEPS] = keeps
     return extra
 
 
@@ -71,9 +81,11 @@ class KeyRoute(APIRoute):
         scope: Scope | Literal["any"] | None = extra.get(_SCOPE)
         if scope not in (None, "any", *SCOPES):
             raise TypeError(f"{self.path} names the scope {scope!r}, which there is not: choose of {SCOPES}")
+        keeping: Keeping = extra.get(_KEEPS, "answer")
         inner = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
+            caller: Caller | None = None
             if extra.get(_ABOVE):
                 request.state.credential = await run_in_threadpool(_admit_credential, request)
             else:
@@ -82,7 +94,11 @@ class KeyRoute(APIRoute):
                 request.state.caller = caller
             workspace: Workspace = request.app.state.workspace
             limit = workspace.settings.max_upload_bytes + FORM_BYTES if extra.get(_UPLOAD) else JSON_BYTES
-            return await inner(_Body(request.scope, limited_body(request.headers, request.receive, limit)))
+            request = _Body(request.scope, limited_body(request.headers, request.receive, limit))
+            key = request.headers.get(idempotency.HEADER)
+            if key is None or caller is None or keeping == "job" or request.method not in idempotency.METHODS:
+                return await inner(request)
+            return await idempotency.once(request, caller, key, inner, keeping)
 
         return handler
 

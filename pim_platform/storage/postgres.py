@@ -7,8 +7,9 @@ never carries it further: a session-level setting was seen to survive the pool (
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 from uuid import UUID
 
@@ -40,6 +41,7 @@ def engine_of(url: str) -> Engine:
                 pool_size=_POOL_SIZE,
                 max_overflow=_POOL_OVERFLOW,
                 pool_pre_ping=True,
+                hide_parameters=True,  # errors are logged: values of users and hashes of keys have no place there
                 json_deserializer=exact_json.loads,
                 connect_args={
                     "connect_timeout": _CONNECT_SECONDS,
@@ -87,6 +89,17 @@ def _lost_connections(engine: Engine) -> Iterator[None]:
                 fix="Start it (`pim up`) or correct PIM_POSTGRES_URL.",
             ) from error
         raise
+
+
+#: What has to be done or to hold in every transaction of this context before it commits; None: nothing.
+commit_guard: ContextVar[Callable[[Session], None] | None] = ContextVar("commit_guard", default=None)
+
+
+@event.listens_for(Session, "before_commit")
+def _guard_commit(session: Session) -> None:
+    guard = commit_guard.get()
+    if guard is not None and "tenant_id" in session.info:
+        guard(session)
 
 
 @event.listens_for(Session, "after_begin")
