@@ -42,7 +42,7 @@ def where(wanted: Filter, schema: ProductSchema, clause: Clause) -> str:
 
 def _test(condition: Condition, schema: ProductSchema, clause: Clause) -> str:
     target, operator, value = condition.target, condition.operator, condition.value
-    if target.field is not None and not _present(target, schema):
+    if not is_loaded(target, schema):
         return "true" if (operator, value) in (("missing", True), ("has", False)) else "false"
     if operator in ("has", "missing"):
         held = has_value(target, schema)
@@ -83,9 +83,10 @@ def _bound(value: Any) -> Any:
     return value
 
 
-def _present(target: Target, schema: ProductSchema) -> bool:
-    """Whether the relation has the field as the filter knows it: it may be older than the schema in force."""
-    assert target.field is not None
+def is_loaded(target: Target, schema: ProductSchema) -> bool:
+    """Whether the relation, whose ``schema`` may be older than the one in force, has the target as that knows it."""
+    if target.field is None:
+        return True
     found = schema.field(target.field.name)
     shape = ("type", "localizable", "scopable")
     return found is not None and all(getattr(found, name) == getattr(target.field, name) for name in shape)

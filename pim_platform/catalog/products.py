@@ -28,13 +28,8 @@ class ProductPage:
     next_cursor: str | None
 
 
-def list_products(
-    session: Session, *, cursor: str | None = None, limit: int = 50, variant_group: str | None = None
-) -> ProductPage:
-    """A page of the tenant's products by ``sku_key``, of one group only where it is named.
-
-    Raises InvalidRequest for a bad cursor or limit.
-    """
+def checked_limit(limit: int) -> int:
+    """``limit``, where a page can hold so many products. Raises InvalidRequest."""
     if not 1 <= limit <= MAXIMUM_PAGE:
         raise InvalidRequest(
             f"A page cannot hold {limit} products.",
@@ -42,6 +37,17 @@ def list_products(
             column="limit",
             value=str(limit),
         )
+    return limit
+
+
+def list_products(
+    session: Session, *, cursor: str | None = None, limit: int = 50, variant_group: str | None = None
+) -> ProductPage:
+    """A page of the tenant's products by ``sku_key``, of one group only where it is named.
+
+    Raises InvalidRequest for a bad cursor or limit.
+    """
+    checked_limit(limit)
     query = select(Product).where(Product.tenant_id == session.info["tenant_id"]).order_by(Product.sku_key)
     if variant_group is not None:
         query = query.where(Product.variant_group == variant_group)

@@ -1,0 +1,238 @@
+"""Pages of products that meet a filter and a search text, in any order, from ClickHouse (design D11)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from pim_platform.catalog.conditions import Clause, is_loaded, value_of, where
+from pim_platform.catalog.filters import Filter, Target, target_of
+from pim_platform.catalog.products import checked_limit
+from pim_platform.catalog.relation import Relation, Stores, ask, relation_of
+from pim_platform.catalog.schema import ProductSchema
+from pim_platform.catalog.wording import ANY, EXACT, FOLDED_NAME, SIMILAR, Wording, exact, wider
+from pim_platform.errors import InvalidRequest
+from pim_platform.storage import exact_json
+
+#: Products are counted up to here; beyond it "10,000+" says as much and costs less.
+COUNTED = 10_000
+
+RELEVANCE = "relevance"
+
+_SORTED: dict[str, str] = {
+    "key": "String", "text": "String", "choice": "String", "number": "Float64", "boolean": "UInt8", "id": "String",
+    "time": "Int64",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a page is sorted by: a scalar target, or how well a product fits the search text."""
+
+    name: str
+    descending: bool
+    target: Target | None
+
+    @classmethod
+    def of(cls, text: str | None, schema: ProductSchema, *, searched: bool) -> Order:
+        """``price``, ``-updated_at`` (descending), ``relevance``; None: relevance of a search, else the SKU.
+
+        Raises InvalidRequest.
+        """
+        text = text or (RELEVANCE if searched else "sku")
+        if text == RELEVANCE:
+            if not searched:
+                raise InvalidRequest(
+                    "Without a search text nothing is more relevant.",
+                    fix="Send q, or sort by a field.",
+                    code="invalid_sort",
+                    column="sort",
+                    value=text,
+                )
+            return cls(RELEVANCE, True, None)
+        name = text.removeprefix("-")
+        target = target_of(name, schema, parameter="sort")
+        if target.kind not in _SORTED:
+            raise InvalidRequest(
+                f"{name} has no order.",
+                fix="Sort by a field that holds one text, number, price, or yes and no.",
+                code="invalid_sort",
+                column="sort",
+                value=text,
+                expected="a scalar field",
+            )
+        return cls(name, text.startswith("-"), target)
+
+
+@dataclass(frozen=True)
+class SearchPage:
+    """Keys of one page in its order, the cursor of the next one, and how many there are (up to COUNTED)."""
+
+    keys: list[str]
+    next_cursor: str | None
+    count: int
+    count_capped: bool
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a page begins: behind this value and key, at this step of the search text; and what was counted."""
+
+    value: Any
+    key: str
+    step: int
+    count: int
+
+
+def search(
+    stores: Stores,
+    tenant_id: UUID,
+    read_filter: Callable[[ProductSchema], Filter],
+    *,
+    sort: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> SearchPage:
+    """A page of the tenant's products; ``read_filter`` makes the filter for the schema in force.
+
+    Raises InvalidRequest (filter, sort, cursor, limit), EngineUnavailable.
+    """
+    checked_limit(limit)
+    relation = relation_of(stores, tenant_id)
+    wanted = read_filter(relation.schema)
+    order = Order.of(sort, relation.schema, searched=bool(wanted.q))
+    query_hash = _hash(wanted, order)
+    place = _read_cursor(cursor, query_hash, order) if cursor is not None else None
+    if relation.loaded is None:
+        return SearchPage([], None, 0, count_capped=False)
+    if not wanted.q:
+        return _page(stores, relation, wanted, None, order, place, limit, query_hash)
+    wording: Wording | None = exact(stores, relation, wanted.q)
+    while wording is not None:
+        if place is None or place.step == wording.step:
+            page = _page(stores, relation, wanted, wording, order, place, limit, query_hash)
+            if page.keys or place is not None:
+                return page
+        wording = wider(stores, relation, wording)
+    return SearchPage([], None, 0, count_capped=False)
+
+
+def _page(
+    stores: Stores,
+    relation: Relation,
+    wanted: Filter,
+    wording: Wording | None,
+    order: Order,
+    place: _Place | None,
+    limit: int,
+    query_hash: str,
+) -> SearchPage:
+    assert relation.loaded is not None
+    clause = Clause()
+    value, behind = _ordering(order, relation.loaded, place, clause)
+    chosen = [where(wanted, relation.loaded, clause)]
+    source = "{rows}"
+    if wording is not None:
+        words, key = wording.by_words(clause), wording.by_key(clause)
+        chosen = [f"{words} AND {chosen[0]}", f"{key} AND NOT ({words}) AND {chosen[0]}"]
+        chosen = [part for part in chosen if not part.startswith("false")]
+        if order.target is None:
+            value, source = wording.rank(clause), f"(SELECT *, {FOLDED_NAME} AS folded_name FROM {{rows}})"
+    selects = [f"SELECT sku_key, {value} AS v FROM {source} WHERE {part}" for part in chosen]
+    counts = [f"(SELECT count() FROM (SELECT 1 FROM {{rows}} WHERE {part} LIMIT {COUNTED + 1}))" for part in chosen]
+    direction = "DESC" if order.descending else "ASC"
+    by = f"sku_key {direction}" if order.name == "sku" else f"v {direction} NULLS LAST, sku_key"
+    counted = place.count if place is not None else " + ".join(counts)
+    rows = ask(
+        stores,
+        relation,
+        f"SELECT sku_key, v, {counted} FROM ({' UNION ALL '.join(selects)}) WHERE {behind} ORDER BY {by} "
+        f"LIMIT {limit + 1}",
+        clause,
+    )
+    count = int(rows[0][2]) if rows else 0
+    page = rows[:limit]
+    following = None
+    if len(rows) > limit:
+        step = wording.step if wording is not None else 0
+        following = _cursor(_Place(page[-1][1], page[-1][0], step, min(count, COUNTED + 1)), query_hash)
+    return SearchPage([row[0] for row in page], following, min(count, COUNTED), count_capped=count > COUNTED)
+
+
+def _ordering(order: Order, schema: ProductSchema, place: _Place | None, clause: Clause) -> tuple[str, str]:
+    """SQL of what is sorted by, and of being behind ``place``; nulls come last either way."""
+    sign = "<" if order.descending else ">"
+    if order.name == "sku":
+        return "sku_key", "true" if place is None else f"sku_key {sign} {clause.bind(place.key, 'String')}"
+    kind = "Int64" if order.target is None else _SORTED[order.target.kind]
+    value = "" if order.target is None else _sortable(order.target, schema)
+    if place is None:
+        return value, "true"
+    key = clause.bind(place.key, "String")
+    if place.value is None:
+        return value, f"isNull(v) AND sku_key > {key}"
+    last = clause.bind(place.value, kind)
+    return value, f"(v {sign} {last} OR (v = {last} AND sku_key > {key}) OR isNull(v))"
+
+
+def _sortable(target: Target, schema: ProductSchema) -> str:
+    if not is_loaded(target, schema):
+        return f"CAST(NULL, 'Nullable({_SORTED[target.kind]})')"
+    column = value_of(target, schema)
+    if target.kind == "time":
+        return f"toUnixTimestamp64Micro({column})"
+    if target.kind == "boolean":
+        return f"toUInt8({column})"
+    if target.kind in ("id", "choice"):
+        return f"toString({column})"
+    return f"lowerUTF8({column})" if target.kind == "text" else column
+
+
+def _hash(wanted: Filter, order: Order) -> str:
+    asked = exact_json.dumps([wanted.as_json(), wanted.q, order.name, order.descending])
+    return hashlib.sha256(asked.encode()).hexdigest()[:16]
+
+
+def _cursor(place: _Place, query_hash: str) -> str:
+    text = json.dumps([query_hash, place.value, place.key, place.step, place.count], ensure_ascii=False)
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str, query_hash: str, order: Order) -> _Place:
+    kind = "Int64" if order.target is None else _SORTED[order.target.kind]
+    expected = {"String": str, "Float64": float | int, "UInt8": int, "Int64": int}[kind]
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+        found, value, key, step, count = json.loads(text)
+        right = (
+            isinstance(key, str)
+            and "\x00" not in key
+            and step in (EXACT, SIMILAR, ANY)
+            and isinstance(count, int)
+            and 0 <= count <= COUNTED + 1
+            and (value is None or (isinstance(value, expected) and _bindable(value)))
+        )
+    except (binascii.Error, ValueError, TypeError, RecursionError):
+        right = False
+    if not right or found != query_hash:
+        raise InvalidRequest(
+            "The cursor belongs to another question." if right else f"{cursor[:100]!r} is not a cursor.",
+            fix="Send the next_cursor of the page before, with the same filter, q and sort.",
+            code="invalid_cursor",
+            column="cursor",
+            value=cursor[:200],
+        )
+    return _Place(value, key, step, count)
+
+
+def _bindable(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\x00" not in value
+    return math.isfinite(value) and abs(value) < 2**63 if isinstance(value, int) else math.isfinite(value)

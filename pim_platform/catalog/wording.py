@@ -1,0 +1,173 @@
+"""What a search text means: words that a product must have, with prefixes and slips of the hand where needed.
+
+Three steps, each taken where the one before finds nothing: all words as they are (or the beginning of a SKU); all
+words, where an unknown one may be the beginning of a word or differ by one or two edits; any of these words. The words
+that exist are read from the index itself, so there is no dictionary to keep.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pim_platform.catalog.conditions import Clause
+from pim_platform.catalog.identity import sku_key
+from pim_platform.catalog.relation import Relation, Stores, ask
+from pim_platform.catalog.typed_relations import WORDS, folded
+
+#: Words of a search text that count; the rest of a longer one is too much for anybody to mean.
+MAXIMUM_WORDS = 16
+#: The steps, by what they are called in a cursor.
+EXACT, SIMILAR, ANY = 0, 1, 2
+
+_COMPLETIONS = 20
+_CORRECTIONS = 10
+_ASCII_WORD = re.compile(r"[a-z0-9]+")
+
+
+@dataclass(frozen=True)
+class Wording:
+    """A search text as one step understands it: ``groups`` of words that stand for each other."""
+
+    step: int
+    key: str
+    folded: str
+    groups: tuple[tuple[str, ...], ...]
+
+    def condition(self, clause: Clause) -> str:
+        """SQL that is true for the products found."""
+        return f"({self.by_words(clause)}) OR {self.by_key(clause)}"
+
+    def by_words(self, clause: Clause) -> str:
+        """The part of it that the index of words answers."""
+        if not self.groups:
+            return "false"
+        if self.step == EXACT:
+            return f"hasAllTokens({WORDS}, {clause.bind([group[0] for group in self.groups], 'Array(String)')})"
+        if self.step == ANY:
+            words = sorted({word for group in self.groups for word in group})
+            return f"hasAnyTokens({WORDS}, {clause.bind(words, 'Array(String)')})"
+        return " AND ".join(self._has(WORDS, group, clause) for group in self.groups)
+
+    def by_key(self, clause: Clause) -> str:
+        """The part of it that the order of the keys answers."""
+        return f"startsWith(sku_key, {clause.bind(self.key, 'String')})" if self.step == EXACT else "false"
+
+    def rank(self, clause: Clause) -> str:
+        """SQL for how well a product fits, an integer: the SKU, its beginning, the name, words of the name, others.
+
+        Of products that fit alike the shorter name comes first: it says less besides.
+        """
+        key, name = clause.bind(self.key, "String"), clause.bind(self.folded, "String")
+        in_name = " + ".join(self._has("folded_name", group, clause) for group in self.groups) or "0"
+        anywhere = " + ".join(self._has(WORDS, group, clause) for group in self.groups) if self.step == ANY else "0"
+        count = max(1, len(self.groups))
+        return (
+            f"multiIf(sku_key = {key}, 1000, startsWith(sku_key, {key}), 900, folded_name = {name}, 800, "
+            f"startsWith(folded_name, {name}), 700, ({in_name}) = {count}, 600, "
+            f"100 + intDiv(300 * ({in_name}), {count}) + intDiv(150 * ({anywhere}), {count})) * 100 "
+            "+ 99 - least(lengthUTF8(name), 99)"
+        )
+
+    def _has(self, column: str, group: tuple[str, ...], clause: Clause) -> str:
+        return f"hasAnyTokens({column}, {clause.bind(list(group), 'Array(String)')})"
+
+
+FOLDED_NAME = folded("name")
+"""SQL that :meth:`Wording.rank` calls ``folded_name``."""
+
+
+def words_of(stores: Stores, relation: Relation, q: str) -> tuple[str, tuple[str, ...]]:
+    """A search text folded as the index is, and its words."""
+    text = q.lower()
+    if text.isascii():
+        return text, tuple(dict.fromkeys(_ASCII_WORD.findall(text)))[:MAXIMUM_WORDS]
+    clause = Clause()
+    text, words = ask(
+        stores, relation, f"SELECT {folded('q')} AS f, tokens(f) FROM (SELECT {clause.bind(q, 'String')} AS q)", clause
+    )[0]
+    return " ".join(text.split()), tuple(dict.fromkeys(words))[:MAXIMUM_WORDS]
+
+
+def exact(stores: Stores, relation: Relation, q: str) -> Wording:
+    """The first step."""
+    text, words = words_of(stores, relation, q)
+    return Wording(EXACT, sku_key(q), text, tuple((word,) for word in words))
+
+
+def wider(stores: Stores, relation: Relation, found_nothing: Wording) -> Wording | None:
+    """The step after one that found nothing; None after the last."""
+    if found_nothing.step == ANY or not found_nothing.groups:
+        return None
+    if found_nothing.step == SIMILAR:
+        return Wording(ANY, found_nothing.key, found_nothing.folded, found_nothing.groups)
+    words = [group[0] for group in found_nothing.groups]
+    groups = tuple(tuple(alike) for alike in _alike(stores, relation, words) if alike)
+    if not groups:
+        return None
+    # Where a word resembles nothing at all, no product has all of them.
+    step = SIMILAR if len(groups) == len(words) else ANY
+    return Wording(step, found_nothing.key, found_nothing.folded, groups)
+
+
+def wording_of(stores: Stores, relation: Relation, q: str, condition: str, filtered: Clause) -> Wording:
+    """The step at which ``q`` finds something among the products that meet ``condition``; the last one if none does."""
+    wording: Wording | None = exact(stores, relation, q)
+    while wording is not None:
+        last = wording
+        clause = Clause(dict(filtered.parameters))
+        for part in (wording.by_words(clause), wording.by_key(clause)):
+            if part != "false" and ask(
+                stores, relation, f"SELECT 1 FROM {{rows}} WHERE ({part}) AND {condition} LIMIT 1", clause
+            ):
+                return wording
+        wording = wider(stores, relation, wording)
+    return last
+
+
+def _alike(stores: Stores, relation: Relation, words: list[str]) -> list[list[str]]:
+    """For each word those of the vocabulary that may be meant: itself, longer ones, and if unknown similar ones."""
+    clause = Clause()
+    known = dict(
+        ask(
+            stores,
+            relation,
+            f"SELECT token, sum(cardinality) FROM {{vocabulary}} WHERE token IN "
+            f"{clause.bind(words, 'Array(String)')} GROUP BY token",
+            clause,
+        )
+    )
+    return [_like(stores, relation, word, word in known) for word in words]
+
+
+def _like(stores: Stores, relation: Relation, word: str, known: bool) -> list[str]:
+    clause = Clause()
+    bound = clause.bind(word, "String")
+    longer = (
+        f"SELECT token FROM {{vocabulary}} WHERE startsWith(token, {bound}) "
+        f"GROUP BY token ORDER BY sum(cardinality) DESC, token LIMIT {_COMPLETIONS}"
+    )
+    found = [row[0] for row in ask(stores, relation, longer, clause)] if len(word) > 1 else []
+    if known:
+        return list(dict.fromkeys([word, *found]))
+    edits = edits_of(word)
+    if edits:
+        distance = "damerauLevenshteinDistance" if word.isascii() else "editDistanceUTF8"
+        similar = (
+            f"SELECT token FROM {{vocabulary}} WHERE lengthUTF8(token) BETWEEN {len(word) - edits} AND "
+            f"{len(word) + edits} AND NOT match(token, '[0-9]') AND {distance}(token, {bound}) <= {edits} "
+            f"GROUP BY token ORDER BY any({distance}(token, {bound})), sum(cardinality) DESC, token "
+            f"LIMIT {_CORRECTIONS}"
+        )
+        found += [row[0] for row in ask(stores, relation, similar, clause)]
+    return list(dict.fromkeys(found))
+
+
+def edits_of(word: str) -> int:
+    """How many edits a word may be away from what was meant: none up to 2 letters, 1 up to 5, then 2.
+
+    As Elasticsearch's fuzziness AUTO. Words with digits are codes: a similar one is another thing.
+    """
+    if any(letter.isdigit() for letter in word):
+        return 0
+    return 0 if len(word) <= 2 else 1 if len(word) <= 5 else 2
