@@ -290,7 +290,7 @@ def _ensure_table(clickhouse: Client, tenant: TenantInfo, schema: ProductSchema,
 
 #: Bytes of `data` that one statement reads. It holds several times as much while it sorts and writes: four million
 #: products of 260 bytes at once need more than the 2 GiB that a query may take by default.
-SLICE_BYTES = 256 * 1024 * 1024
+SLICE_BYTES = 128 * 1024 * 1024
 _SAMPLED_KEYS = 4096
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -31,6 +31,8 @@ from pim_platform.intake.records import frame_of_records
 from pim_platform.intake.reject_policies import reject_limit
 from pim_platform.intake.rejects import write_rejects_csv
 from pim_platform.intake.validation import Validator
+
+T = TypeVar("T")
 
 #: Rejects kept in the result itself, for messages and metadata.
 SAMPLE_REJECTS = 10
@@ -115,8 +117,9 @@ def stage(
         validator = Validator(plan)
         good, bad, folded = (stack.enter_context(writer) for writer in writers)
         parts = stack.enter_context(closing(_ahead(_parts(folding, batches(), out_dir, batch_rows))))
-        for part in parts:
-            judged = validator.judge(plan.apply(part.frame, repairs))
+        mapped = stack.enter_context(closing(_ahead((part, plan.apply(part.frame, repairs)) for part in parts)))
+        for part, frame in mapped:
+            judged = validator.judge(frame)
             rejects = judged.rejects
             if folding is not None:
                 rejects = rejects.select(*REJECT_COLUMNS, *(f"{RAW_PREFIX}{index}" for index in range(len(headers))))
@@ -147,13 +150,13 @@ def stage(
     )  # fmt: skip
 
 
-def _ahead(parts: Iterator[Part]) -> Generator[Part]:
-    """The same parts; the next one is read by a thread while the caller works on this one."""
-    with ThreadPoolExecutor(1, thread_name_prefix="read") as beside:
-        coming = beside.submit(next, parts, None)
-        while (part := coming.result()) is not None:
-            coming = beside.submit(next, parts, None)
-            yield part
+def _ahead(items: Iterator[T]) -> Generator[T]:
+    """The same items; a thread makes the next one while the caller works on this one."""
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as beside:
+        coming = beside.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = beside.submit(next, items, None)
+            yield item
 
 
 def _parts(folding: Folding | None, batches: Iterator[Batch], scratch: Path, batch_rows: int) -> Iterator[Part]:
