@@ -21,10 +21,14 @@ _DIGITS = 12
 
 IfMatch = Annotated[
     str | None,
-    Header(description="Write only where the product is still the one with this ETag; `*`: where there is one."),
+    Header(
+        alias="If-Match",
+        description="Write only where the product is still the one with this ETag; `*`: where there is one.",
+    ),
 ]
 IfNoneMatch = Annotated[
-    str | None, Header(description="Do nothing where the product has this ETag; a read answers 304 then.")
+    str | None,
+    Header(alias="If-None-Match", description="Do nothing where the product has this ETag; a read answers 304 then."),
 ]
 
 

@@ -21,7 +21,11 @@ from pim_platform.storage.postgres import tenant_session
 router = APIRouter(prefix="/api/pim/products", tags=["products"], route_class=KeyRoute, dependencies=[Security(bearer)])
 
 _COLUMNS: dict[str, Any] = {
-    "sku": {"type": "string", "maxLength": 255, "description": "Unique, however it is spelled. Another one renames."},
+    "sku": {
+        "type": ["string", "number"],
+        "maxLength": 255,
+        "description": "Unique, however it is spelled. Another one renames.",
+    },
     "name": {"type": "string"},
     "active": {"type": "boolean", "description": "True where it is left out of a new or replaced product."},
     "kind": {"enum": ["simple", "parent", "variant", "bundle"], "description": "`simple` where it is left out."},
