@@ -81,6 +81,7 @@ _FIELDS: dict[str, Any] = {
     "other_product_id": None,
     "parent": None,
     "parent_id": None,
+    "parent_sku": None,
     "path": "query.limit",
     "precision": 0.98,
     "precision_high": 0.99,

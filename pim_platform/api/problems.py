@@ -176,7 +176,7 @@ _DESCRIPTIONS = {
 
 def documented(*statuses: int, ok: _Responses | None = None) -> _Responses:
     """OpenAPI responses of a route that needs a key and may answer these problems besides; ``ok``: its good ones."""
-    return (ok or {}) | described((400, 401, 403, *statuses, 500, 503))
+    return (ok or {}) | described((400, 401, 403, *statuses, 429, 500, 503))
 
 
 def described(statuses: Sequence[int]) -> _Responses:
