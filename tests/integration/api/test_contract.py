@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fastapi import FastAPI
 
+from pim_platform.api.app import create_app
+from pim_platform.intake.workspace import Workspace
 from tests.integration.api.conftest import TENTS, Api
 from tests.support.imports import import_bytes
 from tests.support.served import served
@@ -38,8 +39,10 @@ LONG_SECONDS = 300
 
 
 @pytest.fixture
-def url(app: FastAPI) -> Iterator[str]:
-    with served(app) as found:
+def url(workspace: Workspace) -> Iterator[str]:
+    """An API without rate limits: thousands of requests come from here in a minute, most of them without a key."""
+    unlimited = {"rate_limit_requests": 0, "rate_limit_address_requests": 0}
+    with served(create_app(workspace.settings.model_copy(update=unlimited))) as found:
         yield found
 
 
