@@ -9,6 +9,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,7 @@ def test_of_several_files_the_clearly_largest_is_read_else_one_has_to_be_named(t
         (gzip.compress(JSON * 50)[:-30], "damaged_archive"),
         (b"PAR1 and nothing else", "not_parquet"),
     ],
+    ids=count(),  # archives hold the time, and every process has to name the cases alike
 )
 def test_what_cannot_be_unpacked_says_why(content: bytes, code: str, tmp_path: Path) -> None:
     assert refused(saved(tmp_path, content, "upload.bin")).code == code
