@@ -56,7 +56,7 @@ class Column:
     sql_type: str
     kind: Literal["column", "field"]
     by_locale: bool = False
-    """Whether its values are objects keyed by locale, of which a row gives some (design D16)."""
+    """Whether its values are objects keyed by locale or channel, of which a row gives some (design D16)."""
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -107,8 +107,9 @@ class Incoming:
             elif name.startswith(FIELD_PREFIX):
                 field = schema.field(name.removeprefix(FIELD_PREFIX))
                 assert field is not None, f"staged column {name} has no field in schema version {schema.version}"
-                kind = "jsonb" if field.localizable else _TYPES.get(field.type, "jsonb")
-                found.append(Column(name, field.name, kind, "field", field.localizable and not whole))
+                keyed = field.localizable or field.scopable
+                kind = "jsonb" if keyed else _TYPES.get(field.type, "jsonb")
+                found.append(Column(name, field.name, kind, "field", keyed and not whole))
         return cls(tuple(staged), tuple(found), clear, replace, _nullable(staged))
 
     @property

@@ -18,6 +18,7 @@ _COMMANDS = {
     "demo": ("pim_platform.cli.demo:demo", "Start the stack with a demo tenant and a sample catalogue."),
     "diff": ("pim_platform.cli.diff:diff_command", "Show field by field what a dry run would change."),
     "doctor": ("pim_platform.cli.stack:doctor", "Check settings, versions, servers, migrations, roles and disk."),
+    "export": ("pim_platform.cli.export:export_command", "Write a tenant's products to a file that imports back."),
     "gc": ("pim_platform.cli.gc:gc_command", "Remove stored files and logs that nothing refers to any more."),
     "import": ("pim_platform.cli.imports:import_command", "Import a product file into a tenant's catalogue."),
     "key": ("pim_platform.cli.tenancy:key", "Make API keys."),

@@ -52,6 +52,9 @@ class Dialect(BaseModel):
     date_order: Literal["DMY", "MDY", "YMD"] | None = Field(
         None, description="Order of day, month and year where a date itself does not tell."
     )
+    notation: Literal["free", "own"] = Field(
+        "free", description="own: the platform's own notation, as its exports are written: nothing is guessed."
+    )
 
     def changed(self, changes: Mapping[str, Any]) -> Dialect:
         """This dialect with the fields of ``changes`` (see :func:`parse_changes`).
@@ -73,16 +76,17 @@ class Dialect(BaseModel):
         return self.model_copy(update=update)
 
 
-_TREE = ("record_path", "expand", "encoding", "decimal", "date_order")
+_TREE = ("record_path", "expand", "encoding", "decimal", "date_order", "notation")
 _BY_FORMAT: dict[Format, tuple[str, ...]] = {
     "csv": (
         "encoding", "delimiter", "quote", "escape", "line_end", "header_row", "header_rows", "decimal", "date_order",
+        "notation",
     ),
-    "xlsx": ("sheet", "header_row", "header_rows", "decimal", "date_order"),
+    "xlsx": ("sheet", "header_row", "header_rows", "decimal", "date_order", "notation"),
     "json": _TREE,
     "jsonl": _TREE,
     "xml": _TREE,
-    "parquet": ("decimal", "date_order"),
+    "parquet": ("decimal", "date_order", "notation"),
 }  # fmt: skip
 #: The fields that a person may give; format and compression are what the file is.
 CHANGEABLE = tuple(dict.fromkeys(("member", *(name for names in _BY_FORMAT.values() for name in names))))

@@ -7,17 +7,19 @@ is :mod:`pim_platform.intake.validation`.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
 import polars_hash as plh
 
 from pim_platform.catalog.identity import sku_key_expr
-from pim_platform.catalog.schema import FieldType, ProductSchema
+from pim_platform.catalog.schema import FieldType, ProductSchema, SchemaField
 from pim_platform.catalog.staged import FIELD_PREFIX, RAW_PREFIX
 from pim_platform.intake.dialect import Dialect
 from pim_platform.intake.listed import holds_lists, joined, one_gtin, one_value, priced
 from pim_platform.intake.mapping.models import PRODUCT_COLUMN_TYPES, ColumnMapping, Mapping
+from pim_platform.intake.own_values import convert_own, text_of
 from pim_platform.intake.repairs import IDENTIFIERS, is_error, is_rounded, repair
 from pim_platform.intake.transforming import failed, transformed
 from pim_platform.intake.values import Rules, clean, convert, form_of, row_currencies
@@ -47,6 +49,8 @@ class Output:
     columns: tuple[ColumnMapping, ...]
     locales: tuple[str, ...] = ()
     """Of a localizable field: the BCP 47 locale of each column."""
+    nested: bool = False
+    """Whether its only column holds the JSON object of its values per locale or channel."""
 
     @property
     def name(self) -> str:
@@ -64,6 +68,8 @@ class Plan:
     salt: str
     lists: bool = False
     """Whether cells may be lists (:mod:`pim_platform.intake.listed`)."""
+    own: bool = False
+    """Whether cells are in the platform's own notation (:mod:`pim_platform.intake.own_values`)."""
 
     @property
     def headers(self) -> dict[int, str]:
@@ -76,6 +82,8 @@ class Plan:
         What is repaired is counted in ``repairs`` by its kind (see :mod:`pim_platform.intake.repairs`).
         """
         columns = [(output, column) for output in self.outputs for column in output.columns]
+        if self.own:
+            return self._finished(self._own_values(frame, columns))
         # Step by step, so that no expression is computed twice: trimmed texts, values, verdicts.
         texts = frame.with_columns([clean(pl.col(f"{RAW_PREFIX}{c.index}")).alias(f"t.{c.index}") for _, c in columns])
         texts = self._mended(texts, Counter() if repairs is None else repairs)
@@ -100,7 +108,37 @@ class Plan:
                 verdict &= ~pl.lit(errors)  # no text either, whatever type the field has
             verdicts.append(verdict.alias(f"{OK_PREFIX}{column.index}"))
         # Lazily, because only then Polars computes what expressions share once.
-        parsed_frame = texts.lazy().with_columns(values).with_columns(verdicts).collect()
+        return self._finished(texts.lazy().with_columns(values).with_columns(verdicts).collect())
+
+    def _own_values(self, frame: pl.DataFrame, columns: Sequence[tuple[Output, ColumnMapping]]) -> pl.DataFrame:
+        """Values and verdicts of cells in the platform's own notation; nothing is trimmed, mended or unwrapped."""
+        texts = frame.with_columns(text_of(pl.col(f"{RAW_PREFIX}{c.index}")).alias(f"t.{c.index}") for _, c in columns)
+        texts = texts.with_columns(
+            pl.when(pl.col(f"t.{c.index}").str.strip_chars() != "").then(f"t.{c.index}").alias(f"t.{c.index}")
+            for output, c in columns
+            if output.field == "sku"  # blanks identify nothing
+        )
+        changed: list[pl.Expr] = []
+        for _, column in columns:
+            name = f"t.{column.index}"
+            if column.transform:
+                changed.append(transformed(column, pl.col(name)).alias(name))
+                if (bad := failed(column, pl.col(name))) is not None:
+                    changed.append(bad.alias(f"{FAILED_PREFIX}{column.index}"))
+        texts = texts.with_columns(changed)
+        values = [
+            convert_own(pl.col(f"t.{c.index}"), o.type, self.rules[c.index], nested=o.nested).alias(f"v.{c.index}")
+            for o, c in columns
+        ]
+        verdicts = [
+            (pl.col(f"v.{c.index}").is_not_null() | pl.col(f"t.{c.index}").is_null()).alias(f"{OK_PREFIX}{c.index}")
+            for _, c in columns
+        ]
+        whole = [pl.lit(False).alias(f"{ROUNDED_PREFIX}{c.index}") for o, c in columns if is_identifier(o, c)]
+        return texts.lazy().with_columns(values).with_columns(verdicts).with_columns(whole).collect()
+
+    def _finished(self, parsed_frame: pl.DataFrame) -> pl.DataFrame:
+        """The parsed batch with the fields' values, the SKU's key and the row's hash."""
         combined = parsed_frame.with_columns([_combined(output) for output in self.outputs])
         combined = combined.with_columns(sku_key_expr(pl.col("sku")).alias("sku_key"))
         return combined.with_columns(self._hash()).drop(pl.selectors.starts_with("v.", "t."))
@@ -166,6 +204,7 @@ def compile_plan(
     mapping: Mapping, schema: ProductSchema, dialect: Dialect | None = None, default_currency: str | None = None
 ) -> Plan:
     """The plan for a mapping that was validated. The schema's type of a field wins over the column's."""
+    own = dialect is not None and dialect.notation == "own"
     feeders: dict[str, list[ColumnMapping]] = {}
     for column in mapping.active_columns:
         feeders.setdefault(str(column.field), []).append(column)
@@ -174,9 +213,10 @@ def compile_plan(
         known = schema.field(name)
         kind = PRODUCT_COLUMN_TYPES.get(name) or (known.type if known else columns[0].type)
         locales: tuple[str, ...] = ()
-        if known is not None and known.localizable:
+        nested = own and known is not None and _is_nested(known, columns)
+        if known is not None and known.localizable and not nested:
             locales = tuple(bcp47(column.locale or schema.default_locale) for column in columns)
-        outputs.append(Output(name, kind, bool(known and known.required), tuple(columns), locales))
+        outputs.append(Output(name, kind, bool(known and known.required), tuple(columns), locales, nested))
     currency = default_currency or schema.default_currency
     decimal = (dialect.decimal if dialect else None) or "."
     rules = {
@@ -191,7 +231,12 @@ def compile_plan(
     }
     money = next((column.index for column in mapping.active_columns if column.target == "currency"), None)
     salt = f"{mapping.digest(f'{decimal}{currency}')}:{schema.version}"
-    return Plan(tuple(outputs), rules, money, salt, holds_lists(dialect))
+    return Plan(tuple(outputs), rules, None if own else money, salt, holds_lists(dialect) and not own, own)
+
+
+def _is_nested(field: SchemaField, columns: Sequence[ColumnMapping]) -> bool:
+    """Whether the field's cells are objects: of channels, or of locales where no column names one."""
+    return len(columns) == 1 and columns[0].locale is None and (field.scopable or field.localizable)
 
 
 def is_identifier(output: Output, column: ColumnMapping) -> bool:

@@ -22,6 +22,7 @@ from pim_platform.intake.mapping.grouping import Grouping
 from pim_platform.intake.mapping.learned import Learned, apply_learned
 from pim_platform.intake.mapping.localizing import join_locales, localized_fields
 from pim_platform.intake.mapping.models import ColumnMapping, Mapping, header_fingerprint
+from pim_platform.intake.mapping.own import localizable_fields, propose_own
 from pim_platform.intake.mapping.propose import propose_mapping
 from pim_platform.intake.mapping.propose_grouping import propose_groupings
 from pim_platform.intake.profile import ColumnProfile, profile_columns
@@ -146,7 +147,12 @@ def propose(
     currency = default_currency or (schema.default_currency if schema else None)
     locale = default_locale or (schema.default_locale if schema else None)
     profiles = profile_columns(rows.frame, headers, decimal=dialect.decimal)
-    columns = _columns(headers, profiles, schema, locale)
+    own = dialect.notation == "own"
+    columns = (
+        propose_own(headers, profiles, schema, default_locale=locale)
+        if own
+        else _columns(headers, profiles, schema, locale)
+    )
     fits = saved is not None and saved.fits(headers)
     if saved is not None:
         columns = _from_saved(columns, saved, exact=fits)
@@ -154,6 +160,8 @@ def propose(
     groupings = (
         list(fitting.groupings)
         if fitting is not None
+        else []  # it names parents and groups itself
+        if own
         else propose_groupings(headers, columns, rows.head, schema, expand=dialect.expand)
     )
     first = rows.head.head(SAMPLE_ROWS)
@@ -161,6 +169,7 @@ def propose(
         {_unique(headers, i): first[f"{RAW_PREFIX}{i}"][n] or "" for i in range(len(headers))}
         for n in range(first.height)
     ]
+    fields = schema_fields(columns, schema)
     proposal = Proposal(
         dialect=dialect,
         headers=headers,
@@ -168,7 +177,7 @@ def propose(
         rows_exact=rows.exact,
         columns=columns,
         profiles=profiles,
-        fields=schema_fields(columns, schema),
+        fields=localizable_fields(columns, fields) if own else fields,
         sample_rows=shown,
         fingerprint=header_fingerprint(headers),
         default_currency=currency or _only_currency(columns),

@@ -92,6 +92,8 @@ def _taught(
     with tenant_session(workspace.app, tenant_id) as session:
         if session.get(MappingTemplate, (tenant_id, job.source_id, proposal.fingerprint)) is not None:
             return proposal  # it is applied as it is: nothing is open
+        if proposal.dialect.notation == "own":
+            return proposal  # its headers say what they mean: there is nothing to learn
         learned = learned_columns(session, job, proposal.headers)
         measured = mapping_accuracy(session)
     proposal = refined(proposal, schema, learned=learned)

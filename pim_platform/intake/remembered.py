@@ -57,6 +57,8 @@ def _fitting(path: Path, filename: str, remembered: Mapping[str, Any] | None, ow
     try:
         with OpenFile(path, filename) as file:
             kind = file.kind(member)
+            if kind.format == "csv" and file.is_own():
+                return {}  # an export says itself how it is written
     except BadInput:  # such as an archive that lacks the member: reading it plainly tells what is wrong
         return {}
     if kind.format != remembered["format"]:

@@ -87,6 +87,7 @@ _PACKED = re.compile(
     r"(?:(?P<country>[A-Z]{2})-)?(?P<before>[^\d\s#+\-:=]{1,4})?[:=\s]*(?P<amount>-?\d[\d.,'’\u00a0\u202f]*)"
     r"\s*(?P<behind>[A-Z]{3}|[^\d\s\w#]{1,3})?(?:\s+(?P<group>[\w][\w .-]*?))?(?:#(?P<channel>[\w.-]+))?"
 )
+_OF_A_PRICE = frozenset({"amount", "currency", "locale", "group", "channel"})
 _AMOUNT = r'"amount"\s*:\s*"?(-?[0-9.]+(?:[eE][-+]?\d+)?)'
 _CURRENCY = r'"currency"\s*:\s*"([A-Za-z]{3})"'
 
@@ -364,12 +365,12 @@ def _digits(amount: str, decimal: str) -> str | None:
 
 def _json_prices(cell: str) -> str | None:
     try:
-        entries = json.loads(cell, parse_float=str)
+        entries = json.loads(cell, parse_float=str, parse_int=str)
     except ValueError:
         return None
     prices = []
     for entry in entries if isinstance(entries, list) else [None]:
-        if not isinstance(entry, dict) or not {"amount", "currency"} <= set(entry) <= {"amount", "currency", "locale"}:
+        if not isinstance(entry, dict) or not {"amount", "currency"} <= set(entry) <= _OF_A_PRICE:
             return None
         amount, currency = str(entry["amount"]), str(entry["currency"]).upper()
         if not words.JSON_NUMBER.fullmatch(amount) or currency not in words.CURRENCY_CODES:
@@ -378,5 +379,10 @@ def _json_prices(cell: str) -> str | None:
         if named and not words.LOCALE.fullmatch(named):
             return None
         locale = f',"locale":"{named}"' if named else ""
-        prices.append(f'{{"amount":{amount},"currency":"{currency}"{locale}}}')
+        # What a packed list of prices may tell as well, see _packed_prices.
+        more = [(name, entry[name]) for name in ("group", "channel") if entry.get(name)]
+        if any(not isinstance(text, str) or not is_storable(text) for _, text in more):
+            return None
+        told = "".join(f',"{name}":{json.dumps(text, ensure_ascii=False)}' for name, text in more)
+        prices.append(f'{{"amount":{amount},"currency":"{currency}"{locale}{told}}}')
     return f"[{','.join(prices)}]"

@@ -48,7 +48,10 @@ def read_batches(path: Path, dialect: Dialect, *, batch_rows: int = 65_536) -> I
     """
     reader = _Reader(path, dialect)
     headers = reader.headers()
-    for batch in only_products(reader.batches(), headers if dialect.header_row is not None else [""] * len(headers)):
+    batches = reader.batches()
+    if dialect.notation == "free":
+        batches = only_products(batches, headers if dialect.header_row is not None else [""] * len(headers))
+    for batch in batches:
         if batch.frame.height <= batch_rows:
             yield batch
             continue

@@ -6,11 +6,15 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from pim_platform.catalog.notation import PRODUCT_ID, is_own
 from pim_platform.errors import UnreadableFile
 from pim_platform.intake.dialect import Dialect
 from pim_platform.intake.readers import sniff
 from pim_platform.intake.readers.headers import HeaderPlace, find_header
 from pim_platform.intake.readers.source import Sample
+
+#: What separates the columns of an export, and what spreadsheets make of it.
+_OWN_DELIMITERS = (",", ";", "\t")
 
 
 def dialect_of_sample(sample: Sample, name: str, given: Mapping[str, Any] | None = None) -> Dialect:
@@ -25,6 +29,8 @@ def dialect_of_sample(sample: Sample, name: str, given: Mapping[str, Any] | None
             fix="Upload a file with a header line and at least one product line.", code="empty_file",
             file=name, expected="a header line and product lines",
         )  # fmt: skip
+    if not given and (own := own_dialect(sample)) is not None:
+        return own
     sniff.refuse_binary(sample.head, name)
     encoding = given.get("encoding") or sniff.detect_encoding(sample)
     text = sniff.decode_head(sample.head, encoding, complete=sample.complete)
@@ -60,6 +66,27 @@ def dialect_of_sample(sample: Sample, name: str, given: Mapping[str, Any] | None
         width=width,
         decimal=_decimal_sign(filled[first:]),
     )
+
+
+def own_dialect(sample: Sample) -> Dialect | None:
+    """The dialect of a table in the platform's own notation, which its first line tells; None for any other.
+
+    Spreadsheets write it again with the delimiter and encoding of their country.
+    """
+    line, _, rest = sample.head.removeprefix(b"\xef\xbb\xbf").partition(b"\n")
+    if PRODUCT_ID.encode() not in line or not rest.strip():
+        return None
+    for delimiter in _OWN_DELIMITERS:
+        headers = [cell.strip().strip('"') for cell in line.decode("utf-8", "replace").strip("\r").split(delimiter)]
+        if is_own(headers):
+            return Dialect(
+                compression="gzip" if sample.gzip else "none",
+                encoding=sniff.detect_encoding(sample),
+                delimiter=delimiter,
+                width=len(headers),
+                notation="own",
+            )
+    return None
 
 
 def _shape(text: str, line_end: str, given: Mapping[str, Any], *, complete: bool) -> sniff.Shape:

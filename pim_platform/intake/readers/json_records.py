@@ -11,12 +11,14 @@ import re
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from pim_platform.catalog.notation import is_own
 from pim_platform.errors import UnreadableFile
 from pim_platform.intake.readers.decoding import lines
 from pim_platform.intake.readers.flattening import KEY_COLUMN, flatten
 from pim_platform.intake.readers.json_paths import Found, parse_path, walk
 from pim_platform.intake.readers.json_shape import shape_of, splitter
 from pim_platform.intake.readers.json_text import TextWindow, Twice, decode
+from pim_platform.intake.readers.own_cells import own_record
 from pim_platform.intake.readers.records_out import RecordsOut
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ def detect(path: Path, name: str, *, record_path: str | None = None) -> Dialect:
     """
     from pim_platform.intake.dialect import Dialect
 
+    if record_path is None and _is_own(path):
+        return Dialect(format="jsonl", record_path="$", header_row=None, notation="own")
     shape = shape_of(path, name, record_path)
     return Dialect(
         format=shape.format,
@@ -51,7 +55,8 @@ def convert(path: Path, dialect: Dialect, out: CellsWriter) -> None:
 
     Raises :class:`UnreadableFile` (``broken_json``, ``too_deep``, ``record_too_large``) where the document breaks.
     """
-    records = RecordsOut(out, flatten, splitter(dialect.expand) if dialect.expand else None)
+    shape = own_record if dialect.notation == "own" else flatten
+    records = RecordsOut(out, shape, splitter(dialect.expand) if dialect.expand else None)
     name = out.name
     with path.open("rb") as stream:
         if dialect.format == "jsonl":
@@ -64,6 +69,17 @@ def convert(path: Path, dialect: Dialect, out: CellsWriter) -> None:
             fix="Correct the record path in the dialect, or check the export.", code="no_records", file=name,
             value=dialect.record_path, expected="objects with values",
         )  # fmt: skip
+
+
+def _is_own(path: Path) -> bool:
+    """Whether the first line is a record in the platform's own notation."""
+    with path.open("rb") as stream:
+        line = stream.readline(MAX_LINE_CHARACTERS)
+    try:
+        record = decode(line.decode("utf-8-sig").strip())
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and is_own(list(record))
 
 
 def _documents(window: TextWindow, record_path: str, records: RecordsOut) -> None:

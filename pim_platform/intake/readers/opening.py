@@ -22,7 +22,7 @@ from pim_platform.intake.readers.archive import unpack
 from pim_platform.intake.readers.cells import BAD_FILE, ROWS_FILE, TOLD
 from pim_platform.intake.readers.convert import Converted, convert
 from pim_platform.intake.readers.delimited import Batch
-from pim_platform.intake.readers.delimited_dialect import dialect_of_sample
+from pim_platform.intake.readers.delimited_dialect import dialect_of_sample, own_dialect
 from pim_platform.intake.readers.formats import Kind, recognise
 from pim_platform.intake.readers.limits import Limits, limits_of_settings
 from pim_platform.intake.readers.rows import empty_bad_frame
@@ -85,7 +85,7 @@ class OpenFile:
 
         Rows of a sheet that are no products (totals, notes, another table below) are among the bad ones.
         """
-        if dialect.format == "xlsx":
+        if dialect.format == "xlsx" and dialect.notation == "free":
             yield from only_products(self._batches(dialect, batch_rows), self.headers(dialect))
         else:
             yield from self._batches(dialect, batch_rows)
@@ -125,6 +125,12 @@ class OpenFile:
         if self._sample is None:
             self._sample = take_sample(self._plain_path(dialect), self.name)
         return self._sample
+
+    def is_own(self) -> bool:
+        """Whether it is delimited text in the platform's own notation."""
+        kind = self.kind()
+        plain = self._plain_path(Dialect(compression=kind.compression, member=kind.member))
+        return own_dialect(take_sample(plain, self.name)) is not None
 
     def plain(self, dialect: Dialect) -> tuple[Path, Dialect]:
         """Delimited text as it lies once a ZIP archive is opened, and how to read that."""

@@ -11,9 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pim_platform.catalog.notation import guarded, is_own
 from pim_platform.errors import UnreadableFile
 from pim_platform.intake.dialect import Dialect
 from pim_platform.intake.readers.cells import CellsWriter
+from pim_platform.intake.readers.own_cells import own_cell
 from pim_platform.intake.readers.plain_text import plain_text
 
 #: Rows turned into text at a time.
@@ -33,13 +35,20 @@ def detect(path: Path, name: str) -> Dialect:
                 f"{name} has columns ({columns}) but no records.", fix="Export it with at least one product.",
                 code="header_only", file=name, expected="at least one product",
             )  # fmt: skip
-    return Dialect(format="parquet", header_row=None)
+        own = is_own(file.schema_arrow.names)
+    return Dialect(format="parquet", header_row=None, notation="own" if own else "free")
 
 
 def convert(path: Path, dialect: Dialect, out: CellsWriter) -> None:
     """Write the records of a Parquet file. Raises :class:`UnreadableFile` (``not_parquet``)."""
     with _opened(path, out.name) as file:
         schema = file.schema_arrow
+        if dialect.notation == "own":
+            out.columns(schema.names)
+            for batch in file.iter_batches(_ROWS):
+                for row in zip(*(_own_cells(column) for column in batch.columns), strict=True):
+                    out.row(row)
+            return
         flat = not any(pa.types.is_nested(field.type) for field in schema)
         if flat:
             out.columns(schema.names)
@@ -51,6 +60,15 @@ def convert(path: Path, dialect: Dialect, out: CellsWriter) -> None:
             else:
                 for record in _records(schema.names, columns):
                     out.record(record)
+
+
+def _own_cells(column: pa.Array) -> list[str]:
+    """The cells of a column in the platform's own notation; "" where there is no value."""
+    if pa.types.is_nested(column.type):
+        return [own_cell(value) for value in column.to_pylist()]
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return ["" if text is None else guarded(text) for text in column.to_pylist()]
+    return _texts(column)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ either. Numbers, dates and booleans come as the text a person reads (see :mod:`.
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -15,6 +16,7 @@ from typing import Any
 
 import python_calamine as calamine
 
+from pim_platform.catalog.notation import is_own
 from pim_platform.errors import UnreadableFile
 from pim_platform.intake.dialect import Dialect
 from pim_platform.intake.readers.cells import CellsWriter
@@ -44,6 +46,8 @@ def detect(path: Path, name: str, *, sheet: str | None = None, note: Callable[[s
     ``header_only``.
     """
     book = _opened(path, name)
+    if sheet is None and (own := _own_dialect(path, name, _worksheets(book, name, None))) is not None:
+        return own
     looks = [_look(_sheet(path, name, meta.name), meta) for meta in _worksheets(book, name, sheet)]
     filled = [look for look in looks if look.rows]
     if not filled:
@@ -71,6 +75,15 @@ def detect(path: Path, name: str, *, sheet: str | None = None, note: Callable[[s
         header_row=first,
         header_rows=1 if first is None or last is None else last - first + 1,
     )
+
+
+def _own_dialect(path: Path, name: str, sheets: list[Any]) -> Dialect | None:
+    """The dialect of the first sheet whose first row says that it is in the platform's own notation."""
+    for meta in sheets:
+        rows = list(itertools.islice(_rows(_sheet(path, name, meta.name), {}, {}, 0), 2))
+        if len(rows) == 2 and is_own([cell.strip() for cell in rows[0][1]]):
+            return Dialect(format="xlsx", sheet=meta.name, header_row=rows[0][0], notation="own")
+    return None
 
 
 def convert(path: Path, dialect: Dialect, out: CellsWriter) -> None:

@@ -17,6 +17,7 @@ from pim_platform.catalog import (
     absent,
     checksum,
     deleting,
+    exporting,
     history,
     parents,
     preview,
@@ -31,6 +32,7 @@ from pim_platform.catalog import lock as locks
 from pim_platform.catalog import merge as merging
 from pim_platform.catalog import undo as undoes
 from pim_platform.catalog.diff import PLAN
+from pim_platform.catalog.filters import Filter
 from pim_platform.catalog.identity import id_series
 from pim_platform.catalog.incoming import Column, Incoming, load
 from pim_platform.catalog.schema import SchemaField
@@ -69,6 +71,21 @@ def _(two: Two) -> Any:
         product.parent_id, product.variant_group = two.b.product_ids[0], "g"
         found = products.relatives(session, product)
     assert (found.parent, list(found.variants)) == (None, [])
+    return found
+
+
+@case("catalog.exporting.open_export")
+def _(two: Two) -> Any:
+    found = []
+    for form in ("csv", "jsonl"):
+        request = exporting.ExportRequest(form)
+        found.append(b"".join(exporting.open_export(two.workspace, two.a.tenant, request)).decode())
+    with two.session() as session:
+        schema = schemas.current_schema(session)
+    for foreign in two.b.product_ids:
+        wanted = Filter.from_json({"id": str(foreign)}, schema)
+        request = exporting.ExportRequest("jsonl", wanted=wanted)
+        assert list(exporting.open_export(two.workspace, two.a.tenant, request)) == []
     return found
 
 
