@@ -8,6 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 import pim_platform
 from pim_platform.api import (
+    exports,
     headers,
     health,
     imports,
@@ -39,6 +40,7 @@ _ROUTERS = (
     undo.products,
     product_writes.router,
     schema.router,
+    exports.router,
     mappings.router,
     sources.router,
     health.router,
