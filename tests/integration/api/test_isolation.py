@@ -63,6 +63,8 @@ CASES: dict[Key, Case] = {
     ("PATCH", "/api/pim/products/{product_id}/"): Case(404, _json({"name": "Mine"}), "unknown_product"),
     ("DELETE", "/api/pim/products/{product_id}/"): Case(404, code="unknown_product"),
     ("POST", "/api/pim/products/bulk/"): Case(200, _json({"products": [{"sku": "S-1", "name": "Mine"}]})),
+    ("GET", "/api/pim/export/"): Case(200),
+    ("POST", "/api/pim/export/"): Case(200, _json({"format": "jsonl"})),
     ("GET", "/api/pim/schema/"): Case(200),
     ("GET", "/api/pim/mapping/accuracy/"): Case(200, figures=True),
     ("GET", "/api/pim/mapping/costs/"): Case(200, figures=True),
