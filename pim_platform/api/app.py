@@ -9,6 +9,7 @@ from starlette.middleware.cors import CORSMiddleware
 import pim_platform
 from pim_platform.api import (
     exports,
+    feeds,
     headers,
     health,
     imports,
@@ -33,6 +34,7 @@ from pim_platform.intake.workspace import Workspace
 from pim_platform.settings import Settings, get_settings
 
 _ROUTERS = (
+    feeds.imports,
     imports.router,
     previews.router,
     undo.imports,
@@ -43,6 +45,8 @@ _ROUTERS = (
     exports.router,
     mappings.router,
     sources.router,
+    feeds.hosts,
+    feeds.sources,
     health.router,
     metrics.router,
     reference.router,

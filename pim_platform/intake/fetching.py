@@ -28,7 +28,6 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from pim_platform.errors import BadInput, Conflict, EngineUnavailable, PimError, RemoteUnavailable
 from pim_platform.intake.confirming import confirm_by_policy
 from pim_platform.intake.feeds import credentials_of, fetch_policy, find_feed, next_due
-from pim_platform.intake.jobs import get_job
 from pim_platform.intake.landing import UNFINISHED, Origin, land
 from pim_platform.intake.lease import is_alive, this_process
 from pim_platform.intake.models import Feed, FetchedFile, ImportJob, Source
@@ -301,11 +300,3 @@ def _settle(workspace: Workspace, feed: Feed, found: Fetched, actor: Actor) -> N
             record(session, actor, "feed.failed", "source", str(feed.source_id), error_code=found.error_code)
     if found.outcome == "failed":
         _log.warning("feed of source %s failed: %s", feed.source_id, found.error_code)
-
-
-def fetched_job(workspace: Workspace, tenant_id: UUID, found: Fetched) -> ImportJob | None:
-    """The import that a fetch led to, or that has its content already."""
-    if found.job_id is None:
-        return None
-    with tenant_session(workspace.app, tenant_id) as session:
-        return get_job(session, found.job_id)

@@ -99,7 +99,7 @@ def land(
                 if given and idempotency_key is None and known.state in ("pending", "mapping"):
                     known.state, known.given_dialect = "pending", given
                 return Landed(known.id, new=False)
-            skips = sender.skip_unchanged if skip_unchanged is None else skip_unchanged
+            skips = skips_unchanged(session, source, skip_unchanged)
             last = _accepted(session, sender, upload_id, full_feed) if skips and not dry_run and not given else None
             if last is not None:
                 record(session, actor, "import.skipped", "import", str(last.id), filename=name)
@@ -187,6 +187,11 @@ def store_upload(workspace: Workspace, tenant_id: UUID, content: BinaryIO | Spoo
         if not workspace.objects.exists(key):
             workspace.objects.put_file(key, path, given_up=True)
         yield StoredUpload(workspace, path, digest, key)
+
+
+def skips_unchanged(session: Session, source: str, wanted: bool | None) -> bool:
+    """Whether the content of a source's last accepted import is skipped: as ``wanted``, else as the source says."""
+    return ensure_source(session, source).skip_unchanged if wanted is None else wanted
 
 
 def _by_key(session: Session, idempotency_key: str) -> ImportJob | None:

@@ -75,6 +75,16 @@ CASES: dict[Key, Case] = {
     ("GET", "/api/pim/sources/{source}/"): Case(404, code="unknown_source"),
     ("PATCH", "/api/pim/sources/{source}/"): Case(404, _json({"name": "Mine"}), "unknown_source"),
     ("DELETE", "/api/pim/sources/{source}/"): Case(404, code="unknown_source"),
+    # Nobody is called: neither tenant allows a host.
+    ("POST", "/api/pim/import/url/"): Case(422, _json({"url": "https://192.0.2.1/x.csv"}), "host_not_allowed"),
+    ("PUT", "/api/pim/sources/{source}/feed/"): Case(
+        422, _json({"url": "https://192.0.2.1/x.csv"}), "host_not_allowed"
+    ),
+    ("DELETE", "/api/pim/sources/{source}/feed/"): Case(404, code="unknown_source"),
+    ("POST", "/api/pim/sources/{source}/fetch/"): Case(404, code="unknown_source"),
+    ("GET", "/api/pim/fetch-hosts/"): Case(200),
+    ("POST", "/api/pim/fetch-hosts/"): Case(200, _json({"host": "mine.example.com"})),
+    ("DELETE", "/api/pim/fetch-hosts/{host}/"): Case(404, code="unknown_host"),
     ("POST", "/api/pim/import/{job_id}/undo/"): Case(404, code="unknown_job"),
 }
 
@@ -94,6 +104,9 @@ IDS: dict[str, Callable[[Api, str, dict[str, str]], str]] = {
     "product_id": lambda api, _secret, _ids: api.get("/api/pim/products/").json()["products"][0]["id"],
     "fingerprint": lambda api, _secret, _ids: api.get("/api/pim/mapping/templates/").json()["templates"][0][
         "fingerprint"
+    ],
+    "host": lambda api, secret, _ids: api.post("/api/pim/fetch-hosts/", json={"host": f"{secret}.example.com"}).json()[
+        "host"
     ],
     "undo_id": lambda api, secret, ids: _undone(api, secret, ids["source"]),
 }

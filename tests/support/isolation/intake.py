@@ -19,6 +19,8 @@ from pim_platform.intake import (
     cancelling,
     confirming,
     feedback,
+    feeds,
+    fetching,
     inbox,
     jobs,
     landing,
@@ -36,7 +38,7 @@ from pim_platform.intake import (
     templates,
     undoing,
 )
-from pim_platform.intake.models import ImportJob, MappingAnswer, MappingFeedback, Source
+from pim_platform.intake.models import Feed, ImportJob, MappingAnswer, MappingFeedback, Source
 from pim_platform.intake.proposal import Proposal, propose
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
@@ -427,6 +429,100 @@ def _(two: Two) -> Any:
 def _(two: Two) -> Any:
     with two.session() as session:
         return sources.source_json(session, sources.find_source(session, "test"))
+
+
+def _alphas_feed(two: Two) -> str:
+    slug = f"a{uuid4().hex[:8]}"
+    with two.session() as session:
+        feeds.allow_host(two.workspace.settings, session, "192.0.2.1", actor=ACTOR)
+    feed = feeds.FeedSettings(url="https://192.0.2.1/alpha.csv")
+    # An address of documentation is not public, so that nobody is called.
+    with pytest.raises(BadInput):
+        feeds.set_feed(two.workspace, two.a.id, slug, feed, actor=ACTOR)
+    with two.session() as session:
+        source = sources.ensure_source(session, slug)
+        session.add(Feed(tenant_id=two.a.id, source_id=source.id, url=feed.url))
+    return slug
+
+
+@case("intake.feeds.set_feed")
+def _(two: Two) -> Any:
+    _alphas_feed(two)
+
+
+@case("intake.feeds.credentials_of")
+def _(two: Two) -> Any:
+    return feeds.credentials_of(two.workspace.settings, Feed(url="https://alpha.example/"))
+
+
+@case("intake.feeds.find_feed")
+def _(two: Two) -> Any:
+    slug = _alphas_feed(two)
+    with two.session() as session:
+        return feeds.find_feed(session, sources.find_source(session, slug)).url
+
+
+@case("intake.feeds.remove_feed")
+def _(two: Two) -> Any:
+    with two.session() as session, pytest.raises(NotFound):
+        feeds.remove_feed(session, "bravo-only", actor=ACTOR)
+    with two.session() as session:
+        feeds.remove_feed(session, _alphas_feed(two), actor=ACTOR)
+
+
+@case("intake.feeds.ask_for_fetch")
+def _(two: Two) -> Any:
+    with two.session() as session, pytest.raises(NotFound):
+        feeds.ask_for_fetch(session, "bravo-only", actor=ACTOR)
+    slug = _alphas_feed(two)
+    with two.session() as session:
+        return feeds.ask_for_fetch(session, slug, actor=ACTOR)
+
+
+@case("intake.feeds.list_hosts")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        return feeds.list_hosts(session)
+
+
+@case("intake.feeds.allow_host")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        return feeds.allow_host(two.workspace.settings, session, "alpha.example", actor=ACTOR)
+
+
+@case("intake.feeds.forget_host")
+def _(two: Two) -> Any:
+    with two.session() as session, pytest.raises(NotFound):
+        feeds.forget_host(session, "bravo.example", actor=ACTOR)
+
+
+@case("intake.feeds.fetch_policy")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        feeds.allow_host(two.workspace.settings, session, "alpha.example", actor=ACTOR)
+        return feeds.fetch_policy(two.workspace.settings, session, "https://alpha.example/").hosts
+
+
+@case("intake.fetching.fetch_url")
+def _(two: Two) -> Any:
+    with pytest.raises(BadInput):
+        fetching.fetch_url(
+            two.workspace, two.a.id, "https://bravo.example/x", source="s", origin="api", actor=ACTOR, conditional=False
+        )
+
+
+@case("intake.fetching.fetch_feed")
+def _(two: Two) -> Any:
+    with pytest.raises(NotFound):
+        fetching.fetch_feed(two.workspace, two.a.id, "bravo-only", actor=ACTOR)
+    return fetching.fetch_feed(two.workspace, two.a.id, _alphas_feed(two), actor=ACTOR)
+
+
+@case("intake.landing.skips_unchanged")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        return landing.skips_unchanged(session, "test", None)
 
 
 @case("intake.undoing.commits_of")

@@ -9,8 +9,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from pim_platform.catalog import products
-from pim_platform.intake import cancelling, confirming, jobs, proposing
-from pim_platform.intake.models import ImportJob
+from pim_platform.intake import cancelling, confirming, feeds, jobs, proposing, sources
+from pim_platform.intake.models import Feed, ImportJob
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy import invitations, keys, usage, users
@@ -85,6 +85,10 @@ def _spend_and_teach(workspace: Workspace, tenant_id: UUID) -> None:
         fields=[{"name": "bravo_field"}],
     )
     cancelling.cancel_job(workspace, tenant_id, job_id, ACTOR)
+    with tenant_session(workspace.app, tenant_id) as session:
+        feeds.allow_host(workspace.settings, session, "bravo.example", actor=ACTOR)
+        source = sources.find_source(session, "bravo-only")
+        session.add(Feed(tenant_id=tenant_id, source_id=source.id, url="https://bravo.example/feed.csv"))
 
 
 def make_side(workspace: Workspace, word: str, price: int) -> Side:
