@@ -26,6 +26,7 @@ from pim_platform.catalog.parents import NONE_UNKNOWN, Unknown, adopt_variants, 
 from pim_platform.catalog.unchanged import find_unchanged
 from pim_platform.errors import LedgerUnbalanced
 from pim_platform.storage.postgres import driver_connection
+from pim_platform.tenancy.quotas import require_products
 
 #: A merge is written in about this many ranges, so that progress can be told in between (design D7).
 _RANGES = 20
@@ -118,6 +119,9 @@ def merge(
     absent = find_absent(connection, tenant_id, full_feed, incoming.staged) if full_feed else NONE_ABSENT
     written = (on_plan is None or on_plan(connection)) and not dry_run and not absent.held
     commit_seq = None
+    if written and counts.created:
+        going = absent.rows if full_feed and full_feed.policy == "delete" else 0
+        require_products(connection, tenant_id, counts.created - going)
     if written and (counts.created or counts.updated or absent.rows):
         commit_seq = next_commit(connection, tenant_id)
         _write(connection, tenant_id, commit_seq, incoming, origin, counts, ids, told)

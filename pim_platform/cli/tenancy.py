@@ -6,6 +6,7 @@ import json
 
 import click
 
+from pim_platform.cli.quota import quota
 from pim_platform.settings import get_settings
 
 
@@ -121,6 +122,9 @@ def analyst(slug: str) -> None:
     parts = urlsplit(endpoints.app_url)
     address = parts.netloc.rpartition("@")[2]
     click.echo(f"postgresql://{quote(role)}:{quote(password, safe='')}@{address}{parts.path}")
+
+
+tenant.add_command(quota)
 
 
 @click.group("key")

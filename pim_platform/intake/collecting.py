@@ -8,6 +8,7 @@ What is kept is decided from rows, never from ages of objects alone:
   that is kept keeps what it names, also in other attempts' folders;
 * uploads of unfinished jobs, of those that ended within ``PIM_UPLOAD_RETENTION_DAYS``, and of those that a mapping
   template was confirmed with;
+* answers under an Idempotency-Key for ``PIM_IDEMPOTENCY_RETENTION_HOURS``;
 * months of the change log that ended within ``PIM_CHANGE_RETENTION_DAYS``: as long can an import be undone.
 
 Objects whose job or upload is unknown are somebody's who is just landing a file, unless they are a day old.
@@ -29,6 +30,8 @@ from pim_platform.intake.models import ImportAttempt, ImportJob, MappingTemplate
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.object_store import StoredObject
 from pim_platform.storage.postgres import anonymous_session, tenant_session
+from pim_platform.tenancy.idempotency import forget_answers
+from pim_platform.tenancy.rates import forget_requests
 from pim_platform.tenancy.tenants import list_tenants
 
 #: Age below which an object that nothing refers to may belong to somebody who is about to.
@@ -52,13 +55,14 @@ _LAST_FEEDS = text(
 
 @dataclass
 class Collected:
-    """What was removed, or would be: objects and their bytes, rows of uploads, months of the change log."""
+    """What was removed, or would be: objects and their bytes, rows of uploads, answers, months of the change log."""
 
     staged_objects: int = 0
     staged_bytes: int = 0
     upload_objects: int = 0
     upload_bytes: int = 0
     upload_rows: int = 0
+    kept_answers: int = 0
     change_partitions: list[str] = field(default_factory=list)
 
 
@@ -69,9 +73,14 @@ def collect(workspace: Workspace, *, dry_run: bool = False, now: datetime | None
     """
     found = Collected()
     moment = now or datetime.now(UTC)
+    answers = timedelta(hours=workspace.settings.idempotency_retention_hours)
     for tenant in list_tenants(workspace.app):
         _collect_staged(workspace, tenant.id, found, moment, dry_run=dry_run)
         _collect_uploads(workspace, tenant.id, found, moment, dry_run=dry_run)
+        with tenant_session(workspace.app, tenant.id) as session:
+            found.kept_answers += forget_answers(session, answers, dry_run=dry_run)
+    if not dry_run:
+        forget_requests(workspace.app)
     keep = timedelta(days=workspace.settings.change_retention_days)
     with anonymous_session(workspace.app) as session:
         query = text("SELECT relation FROM pim.drop_old_changes(:keep, :only_tell)")

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from pim_platform.catalog.schema import PRODUCT_COLUMNS, ProductSchema, SchemaField
 from pim_platform.catalog.schemas import current_schema, parse_fields, save_schema
-from pim_platform.errors import Conflict, InvalidMapping, InvalidSchema
+from pim_platform.errors import Conflict, InvalidMapping, InvalidSchema, QuotaExceeded
 from pim_platform.intake.feedback import Evidence, remember_feedback
 from pim_platform.intake.jobs import get_job
 from pim_platform.intake.mapping import Mapping, mapping_from_flat, validate
@@ -26,6 +26,7 @@ from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy.audit import Actor, record
 from pim_platform.tenancy.models import Tenant
+from pim_platform.tenancy.quotas import require_job_slot
 from pim_platform.tenancy.tenants import normalise_locale
 
 
@@ -80,6 +81,7 @@ def confirm_job(
         job.mapping = [column.model_dump() for column in chosen.columns]
         job.groupings = [grouping.model_dump() for grouping in chosen.groupings]
         job.schema_version = saved.version
+        require_job_slot(session)
         job.state, job.reason_code, job.reason = "confirmed", None, None
         job.confirmed_at = func.clock_timestamp()
         _remember(session, job)
@@ -107,7 +109,14 @@ def confirm_by_policy(workspace: Workspace, tenant_id: UUID, job_id: UUID, *, ac
             job.reason_code, job.reason = "waiting", why
             return False
     by_policy = replace(actor or Actor(""), name=f"policy:{policy}")
-    confirm_job(workspace, tenant_id, job_id, actor=by_policy, evidence="policy")
+    try:
+        confirm_job(workspace, tenant_id, job_id, actor=by_policy, evidence="policy")
+    except QuotaExceeded as full:  # the file is in: it waits for a person, or for its turn
+        with tenant_session(workspace.app, tenant_id) as session:
+            job = get_job(session, job_id, lock=True)
+            if job.state == "mapping":
+                job.reason_code, job.reason = full.code, str(full)
+        return False
     return True
 
 

@@ -23,6 +23,7 @@ from pim_platform.storage.object_store import Digest, SpooledFile, spool
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.storage.scratch import scratch_folder
 from pim_platform.tenancy.audit import Actor, record
+from pim_platform.tenancy.quotas import require_storage
 
 Origin = Literal["cli", "api", "ui", "inbox", "feed"]
 #: What becomes of products that a full feed holds no more (design D6).
@@ -135,6 +136,9 @@ def land(
             return Landed(found.id, new=False)
 
 
+_KNOWN_BYTES = text("SELECT id FROM pim.uploads WHERE tenant_id = :tenant AND sha256 = :sha")
+
+
 @dataclass(frozen=True)
 class StoredUpload:
     """Bytes that lie in the object store, and the local copy that they came from."""
@@ -156,6 +160,8 @@ class StoredUpload:
             "size": self.digest.size,
             "key": self.key,
         }
+        if session.scalar(_KNOWN_BYTES, parameters) is None:
+            require_storage(session, self.digest.size)
         session.execute(
             text(
                 "INSERT INTO pim.uploads (tenant_id, sha256, size_bytes, object_key) VALUES (:tenant, :sha, :size, "
@@ -185,6 +191,8 @@ def store_upload(workspace: Workspace, tenant_id: UUID, content: BinaryIO | Spoo
             digest = spool(content, path, limit=workspace.settings.max_upload_bytes)
         key = upload_key(tenant_id, digest.sha256)
         if not workspace.objects.exists(key):
+            with tenant_session(workspace.app, tenant_id) as session:
+                require_storage(session, digest.size)  # asked again where its row is made; bytes cost from here on
             workspace.objects.put_file(key, path, given_up=True)
         yield StoredUpload(workspace, path, digest, key)
 

@@ -16,6 +16,7 @@ from pim_platform.intake.previews import preview_files
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy.audit import Actor, record
+from pim_platform.tenancy.quotas import require_job_slot
 
 #: Reason of a dry run whose promotion found another diff than the one accepted.
 CATALOGUE_MOVED = "catalogue_moved"
@@ -37,6 +38,7 @@ def promote_job(workspace: Workspace, tenant_id: UUID, job_id: UUID, actor: Acto
                 code="not_staged",
                 value=job.state,
             )
+        require_job_slot(session)
         job.begin("promote")
         record(session, actor, "import.promoted", "import", str(job.id), digest=job.preview_digest)
         session.flush()

@@ -29,6 +29,7 @@ from pim_platform.intake.undoing import finish_without_file
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import driver_connection, tenant_session
 from pim_platform.tenancy.audit import Actor, record
+from pim_platform.tenancy.quotas import require_job_slot
 
 #: Why a job is held whose full feed lacks too many products.
 TOO_MANY_ABSENT = "too_many_absent"
@@ -134,6 +135,7 @@ def release_job(workspace: Workspace, tenant_id: UUID, job_id: UUID, actor: Acto
                 code="not_held",
                 value=job.state,
             )
+        require_job_slot(session)
         job.state, job.hold_released, job.reason_code, job.reason = "confirmed", True, None, None
         job.rows_removed, job.first_attempt = 0, job.attempt + 1
         record(session, actor, "import.released", "import", str(job.id))

@@ -28,6 +28,7 @@ from pim_platform.intake.rejects import TOLD_KEY, column_labels
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy.audit import Actor, record
+from pim_platform.tenancy.quotas import require_job_slot
 
 _SAMPLE = 10
 
@@ -57,6 +58,7 @@ def rework_job(
         with tenant_session(workspace.app, tenant_id) as session:
             job = get_job(session, job_id, lock=True)
             _require_rejects(job)
+            require_job_slot(session)
             job.begin("rework")
             job.rework = {
                 "upload_id": str(stored.ensure(session)),

@@ -32,7 +32,7 @@ from pim_platform.storage.endpoints import Endpoints
 from pim_platform.storage.postgres import anonymous_session, engine_of, tenant_session
 from pim_platform.tenancy import keys, logins
 from pim_platform.tenancy.audit import Actor
-from tests.support.isolation import catalog, intake, products, tenancy  # noqa: F401  # their cases
+from tests.support.isolation import catalog, intake, limits, products, tenancy  # noqa: F401  # their cases
 from tests.support.isolation.pair import ABOVE_TENANTS, CASES, Two, make_side, shown
 
 # --- the catalogue's own word ------------------------------------------------------------------------------------
