@@ -8,12 +8,16 @@ from starlette.middleware.cors import CORSMiddleware
 
 import pim_platform
 from pim_platform.api import (
+    audit,
+    auth,
     exports,
     feeds,
     headers,
     health,
     imports,
+    keys,
     mappings,
+    me,
     metrics,
     previews,
     problems,
@@ -21,8 +25,12 @@ from pim_platform.api import (
     products,
     reference,
     schema,
+    search,
     sources,
+    tenants,
     undo,
+    users,
+    webhooks,
 )
 from pim_platform.api.document import describe
 from pim_platform.api.headers import SecurityHeadersMiddleware
@@ -38,15 +46,23 @@ _ROUTERS = (
     imports.router,
     previews.router,
     undo.imports,
+    search.router,  # before the routes that take a product's id
     products.router,
     undo.products,
     product_writes.router,
     schema.router,
     exports.router,
     mappings.router,
+    webhooks.router,
     sources.router,
     feeds.hosts,
     feeds.sources,
+    users.router,
+    keys.router,
+    tenants.router,
+    audit.router,
+    me.router,
+    auth.router,
     health.router,
     metrics.router,
     reference.router,
@@ -55,9 +71,11 @@ _ROUTERS = (
 _ABOUT = """Product information management for many tenants: upload a product file, confirm what its columns mean,
 and read the catalogue it becomes.
 
-Every route under `/api` needs `Authorization: Bearer pim_...`; a key belongs to one tenant and has a role
-(`x-role` says the least one): viewer < reviewer < editor < admin. Errors are problem details (RFC 9457) with a
-stable `code` and a `fix`. `X-Request-ID` is taken over, or made, and answered."""
+Every route under `/api` needs `Authorization: Bearer ...` with an API key, which belongs to one tenant, or the access
+token of a person who logged in at `/auth/token`; a person of several tenants names one in `X-Tenant`. Both have a role
+(`x-role` says the least one): viewer < reviewer < editor < admin; a key may be limited to scopes (`x-scope`).
+Errors are problem details (RFC 9457) with a stable `code` and a `fix`. `X-Request-ID` is taken over, or made, and
+answered."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

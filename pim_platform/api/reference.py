@@ -60,7 +60,9 @@ def page(document: dict[str, Any]) -> str:
 
 def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
     role, scope = operation.get("x-role"), operation.get("x-scope", "any")
-    scoped = "" if scope == "any" else f", and the scope <strong>{_text(scope)}</strong> where the key has scopes"
+    scoped = {"any": "", "unlimited": ", and a key without scopes"}.get(
+        scope, f", and the scope <strong>{_text(scope)}</strong> where the key has scopes"
+    )
     needs = (
         f"<p>Needs the role <strong>{_text(role)}</strong> or a stronger one{scoped}.</p>"
         if role

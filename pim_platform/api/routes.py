@@ -44,22 +44,20 @@ _NO_TENANT = UUID(int=0)
 def needs(
     role: Role,
     *,
-    scope: Scope | Literal["any"] | None = None,
+    scope: Scope | Literal["any", "unlimited"],
     upload: bool = False,
     above_tenants: bool = False,
     keeps: Keeping = "answer",
 ) -> dict[str, Any]:
     """The ``openapi_extra`` of a route: who may call it.
 
-    ``role`` and stronger ones may. A credential that is limited to some scopes must hold ``scope`` besides; ``any``:
-    whatever its scopes are; None: only a credential that is not limited. ``upload``: the body is a file.
+    ``role`` and stronger ones may. A key that is limited to some scopes must hold ``scope`` besides; ``any``: whatever
+    its scopes are; ``unlimited``: no key that is limited. ``upload``: the body is a file.
     ``above_tenants``: it is about the person who calls, or the key itself; a person of several tenants names none, and
     the route asks for :data:`pim_platform.api.dependencies.CredentialDep`. ``keeps``: what is kept of an answer under
     an Idempotency-Key; ``nothing`` where it shows a secret once.
     """
-    extra: dict[str, Any] = {_ROLE: role}
-    if scope:
-        extra[_SCOPE] = scope
+    extra: dict[str, Any] = {_ROLE: role, _SCOPE: scope}
     if upload:
         extra[_UPLOAD] = True
     if above_tenants:
@@ -78,8 +76,8 @@ class KeyRoute(APIRoute):
         role: Role = extra.get(_ROLE, "")
         if role not in get_args(Role):
             raise TypeError(f"{self.path} names no role: give it openapi_extra=needs(...)")
-        scope: Scope | Literal["any"] | None = extra.get(_SCOPE)
-        if scope not in (None, "any", *SCOPES):
+        scope: Scope | Literal["any", "unlimited"] = extra.get(_SCOPE, "")
+        if scope not in ("any", "unlimited", *SCOPES):
             raise TypeError(f"{self.path} names the scope {scope!r}, which there is not: choose of {SCOPES}")
         keeping: Keeping = extra.get(_KEEPS, "answer")
         inner = super().get_route_handler()
@@ -99,6 +97,19 @@ class KeyRoute(APIRoute):
             if key is None or caller is None or keeping == "job" or request.method not in idempotency.METHODS:
                 return await inner(request)
             return await idempotency.once(request, caller, key, inner, keeping)
+
+        return handler
+
+
+class OpenRoute(APIRoute):
+    """A route without a credential, whose JSON is read as exactly as that of the others."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler."""
+        inner = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            return await inner(_Body(request.scope, request.receive))
 
         return handler
 

@@ -77,6 +77,13 @@ def save_schema(session: Session, wanted: ProductSchema, actor: Actor) -> Produc
     return saved
 
 
+def adopt_defaults(session: Session, currency: str, locale: str, actor: Actor) -> None:
+    """Let the schema in force have the tenant's new defaults, where there is one; stored values keep theirs."""
+    now = current_schema(session)
+    if now.version:
+        save_schema(session, now.model_copy(update={"default_currency": currency, "default_locale": locale}), actor)
+
+
 def parse_fields(raw: list[dict[str, Any]]) -> list[SchemaField]:
     """Schema fields from JSON values. Raises InvalidSchema naming the field and what is wrong with it."""
     fields = []

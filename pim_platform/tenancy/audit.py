@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
-from pim_platform.errors import InvalidRequest
+from pim_platform.tenancy.cursors import not_ours, paged, read_cursor
 from pim_platform.tenancy.models import AuditLog
 
 MAXIMUM_PAGE = 500
@@ -72,11 +70,10 @@ def read_audit(
     if wanted.until is not None:
         query = query.where(AuditLog.at < wanted.until)
     if cursor is not None:
-        query = query.where(tuple_(AuditLog.at, AuditLog.id) < _read_cursor(cursor))
+        query = query.where(tuple_(AuditLog.at, AuditLog.id) < _place(cursor))
     rows = list(session.scalars(query.order_by(AuditLog.at.desc(), AuditLog.id.desc()).limit(limit + 1)))
-    more = len(rows) > limit
-    entries = [_entry(row) for row in rows[:limit]]
-    return AuditPage(entries, _write_cursor(rows[limit - 1]) if more else None)
+    shown, following = paged(rows, limit, lambda row: f"{row.at.isoformat()} {row.id}")
+    return AuditPage([_entry(row) for row in shown], following)
 
 
 def _entry(row: AuditLog) -> dict[str, Any]:
@@ -84,24 +81,15 @@ def _entry(row: AuditLog) -> dict[str, Any]:
     return {name: getattr(row, name) for name in names} | {"ip": None if row.ip is None else str(row.ip)}
 
 
-def _write_cursor(row: AuditLog) -> str:
-    return base64.urlsafe_b64encode(f"{row.at.isoformat()} {row.id}".encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> tuple[datetime, UUID]:
+def _place(cursor: str) -> tuple[datetime, UUID]:
+    at, _, number = read_cursor(cursor).partition(" ")
     try:
-        at, _, number = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().partition(" ")
         moment = datetime.fromisoformat(at)
         if moment.tzinfo is None:
             raise ValueError("no time zone")
-        return moment, UUID(number)
-    except (ValueError, binascii.Error, OverflowError) as error:
-        raise InvalidRequest(
-            "The cursor is none of ours.",
-            fix="Take next_cursor of the page before.",
-            column="cursor",
-            value=cursor[:200],
-        ) from error
+        return moment.astimezone(UTC), UUID(number)
+    except (ValueError, OverflowError) as error:
+        raise not_ours(cursor) from error
 
 
 def record(

@@ -48,8 +48,9 @@ def count_guess(engine: Engine, email: str, ip: str | None) -> Guess:
 
     Raises TooManyRequests with code ``too_many_guesses`` where it comes too early; then it is not counted.
     """
-    account, address = _bucket("account", email.casefold()), _bucket("address", _network(ip))
-    pair = _bucket("pair", email.casefold(), _network(ip))
+    # Whoever comes through a Unix socket has no address: then there is none that others could use up.
+    place = f"of {email}" if ip is None else _network(ip)
+    account, address, pair = _bucket("account", email), _bucket("address", place), _bucket("pair", email, place)
     (row,) = call_definer(
         engine,
         "SELECT * FROM pim.count_login(:account, :address, :pair, :account_free, :address_free, "
@@ -87,9 +88,7 @@ def _bucket(*parts: str) -> bytes:
     return hashlib.sha256("\x1f".join(parts).encode()).digest()
 
 
-def _network(ip: str | None) -> str:
-    if ip is None:
-        return "local"
+def _network(ip: str) -> str:
     address = ipaddress.ip_address(ip)
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:

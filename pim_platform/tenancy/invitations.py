@@ -20,6 +20,7 @@ from pim_platform.errors import Conflict, InvalidRequest, NotFound, Unauthorized
 from pim_platform.settings import Settings
 from pim_platform.storage.postgres import call_definer, tenant_session
 from pim_platform.tenancy.audit import Actor, record
+from pim_platform.tenancy.cursors import paged, read_id_cursor
 from pim_platform.tenancy.guesses import count_guess, forgive_guess
 from pim_platform.tenancy.keys import Role
 from pim_platform.tenancy.models import Invitation, Membership, User
@@ -99,17 +100,23 @@ def invite(session: Session, settings: Settings, *, email: str, role: Role, acto
     return _info(row), link
 
 
-def list_invitations(session: Session, *, after: UUID | None = None, limit: int = 100) -> list[InvitationInfo]:
-    """Open invitations of the session's tenant, newest first; ``after``: the last id seen."""
+def list_invitations(
+    session: Session, *, cursor: str | None = None, limit: int = 100
+) -> tuple[list[InvitationInfo], str | None]:
+    """A page of the open invitations of the session's tenant, newest first, and the next's cursor.
+
+    Raises InvalidRequest for a cursor that is none.
+    """
     query = select(Invitation).where(
         Invitation.tenant_id == session.info["tenant_id"],
         Invitation.accepted_at.is_(None),
         Invitation.revoked_at.is_(None),
         Invitation.expires_at > func.clock_timestamp(),
     )
-    if after is not None:
-        query = query.where(Invitation.id < after)
-    return [_info(row) for row in session.scalars(query.order_by(Invitation.id.desc()).limit(limit))]
+    if cursor is not None:
+        query = query.where(Invitation.id < read_id_cursor(cursor))
+    rows = session.scalars(query.order_by(Invitation.id.desc()).limit(limit + 1))
+    return paged([_info(row) for row in rows], limit, lambda invitation: str(invitation.id))
 
 
 def revoke_invitation(session: Session, invitation_id: UUID, *, actor: Actor) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from pim_platform.errors import Forbidden, InvalidRequest, NotFound, Unauthorized
 from pim_platform.storage.postgres import call_definer, tenant_session
 from pim_platform.tenancy.audit import Actor, record
+from pim_platform.tenancy.cursors import paged, read_id_cursor
 from pim_platform.tenancy.models import ApiKey
 
 Role = Literal["admin", "editor", "reviewer", "viewer"]
@@ -66,10 +67,10 @@ class Caller:
     key_id: UUID | None = None
     """The key, where it is one."""
 
-    def require(self, role: Role, scope: Scope | Literal["any"] | None = "any") -> None:
+    def require(self, role: Role, scope: Scope | Literal["any", "unlimited"] = "any") -> None:
         """Raise Forbidden unless the caller has ``role`` or a stronger one, and ``scope`` where it is limited.
 
-        ``any``: whatever its scopes are; None: only a caller that is not limited.
+        ``any``: whatever its scopes are; ``unlimited``: only a caller that is not limited.
         """
         if _POWER[self.role] < _POWER[role]:
             raise Forbidden(
@@ -78,7 +79,7 @@ class Caller:
         if self.scopes is not None and scope != "any" and scope not in self.scopes:
             raise Forbidden(
                 "The scopes of this key do not include this.",
-                fix=f"Use a key with the scope {scope}." if scope else "Use a key without scopes.",
+                fix="Use a key without scopes." if scope == "unlimited" else f"Use a key with the scope {scope}.",
                 code="scope_missing",
                 expected=scope,
             )
@@ -199,12 +200,16 @@ def _known_scopes(scopes: Collection[Scope] | None) -> list[Scope] | None:
     return [scope for scope in SCOPES if scope in scopes]
 
 
-def list_keys(session: Session, *, after: UUID | None = None, limit: int = 100) -> list[KeyInfo]:
-    """Keys of the session's tenant, newest first, revoked and expired ones too; ``after``: the last id seen."""
+def list_keys(session: Session, *, cursor: str | None = None, limit: int = 100) -> tuple[list[KeyInfo], str | None]:
+    """A page of the keys of the session's tenant, newest first, revoked and expired ones too, and the next's cursor.
+
+    Raises InvalidRequest for a cursor that is none.
+    """
     query = select(ApiKey).where(ApiKey.tenant_id == session.info["tenant_id"])
-    if after is not None:
-        query = query.where(ApiKey.id < after)
-    return [_info(row) for row in session.scalars(query.order_by(ApiKey.id.desc()).limit(limit))]
+    if cursor is not None:
+        query = query.where(ApiKey.id < read_id_cursor(cursor))
+    rows = session.scalars(query.order_by(ApiKey.id.desc()).limit(limit + 1))
+    return paged([_info(row) for row in rows], limit, lambda key: str(key.id))
 
 
 def get_key(session: Session, key_id: UUID) -> KeyInfo:

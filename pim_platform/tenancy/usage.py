@@ -136,20 +136,32 @@ def daily_costs(session: Session, since: date) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key != "tenant_id"} for row in rows.mappings()]
 
 
+def own_budget(session: Session) -> Decimal | None:
+    """What the session's tenant may spend on Claude per day; None: what the installation's setting says."""
+    return session.scalar(select(Tenant.claude_daily_budget_usd).where(Tenant.id == session.info["tenant_id"]))
+
+
 def set_daily_budget(engine: Engine, tenant_id: UUID, usd: Decimal | None, *, actor: Actor) -> None:
-    """Say what a tenant may spend on Claude per day; None: what the installation's setting says, 0: nothing.
+    """Say what a tenant may spend on Claude per day, as :func:`set_own_budget` does."""
+    with tenant_session(engine, tenant_id) as session:
+        set_own_budget(session, usd, actor=actor)
+
+
+def set_own_budget(session: Session, usd: Decimal | None, *, actor: Actor) -> None:
+    """Say what the session's tenant may spend per day; None: what the installation's setting says, 0: nothing.
 
     Raises InvalidRequest for a negative amount.
     """
     if usd is not None and not (usd.is_finite() and 0 <= usd < 1_000_000):
         raise InvalidRequest(f"{usd} is no budget.", fix="Give USD per day from 0 to 999999, such as 0.50.")
-    with tenant_session(engine, tenant_id) as session:
-        session.get_one(Tenant, tenant_id).claude_daily_budget_usd = usd
-        record(
-            session,
-            actor,
-            "tenant.budget_changed",
-            "tenant",
-            str(tenant_id),
-            claude_daily_budget_usd=None if usd is None else str(usd),
-        )
+    tenant_id = session.info["tenant_id"]
+    session.get_one(Tenant, tenant_id).claude_daily_budget_usd = usd
+    session.flush()
+    record(
+        session,
+        actor,
+        "tenant.budget_changed",
+        "tenant",
+        str(tenant_id),
+        claude_daily_budget_usd=None if usd is None else str(usd),
+    )

@@ -19,6 +19,7 @@ from pim_platform.errors import Conflict, InvalidRequest, NotFound, Unauthorized
 from pim_platform.settings import Settings
 from pim_platform.storage.postgres import anonymous_session, call_definer, tenant_session
 from pim_platform.tenancy.audit import Actor, record
+from pim_platform.tenancy.cursors import paged, read_cursor
 from pim_platform.tenancy.guesses import count_guess, forgive_guess
 from pim_platform.tenancy.keys import ROLES, Role
 from pim_platform.tenancy.logins import Person, belongings, tell_tenants
@@ -92,13 +93,13 @@ def add_user(session: Session, *, email: str, name: str, password_hash: str, rol
     return user_id
 
 
-def list_members(session: Session, *, after: str | None = None, limit: int = 100) -> list[Member]:
-    """People of the session's tenant by address; ``after``: the last address seen."""
+def list_members(session: Session, *, cursor: str | None = None, limit: int = 100) -> tuple[list[Member], str | None]:
+    """A page of the people of the session's tenant, by address, and the cursor of the next. Raises InvalidRequest."""
     query = _members(session)
-    if after is not None:
-        query = query.where(User.email > after)
-    rows = session.execute(query.order_by(User.email).limit(limit))
-    return [Member(*row) for row in rows]
+    if cursor is not None:
+        query = query.where(User.email > read_cursor(cursor))
+    rows = session.execute(query.order_by(User.email).limit(limit + 1))
+    return paged([Member(*row) for row in rows], limit, lambda member: member.email)
 
 
 def get_member(session: Session, user_id: UUID) -> Member:

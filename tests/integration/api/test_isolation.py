@@ -22,7 +22,8 @@ from sqlalchemy import text
 
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy.keys import ROLES
-from tests.integration.api.conftest import Api, assert_problem
+from pim_platform.tenancy.users import create_user
+from tests.integration.api.conftest import ACTOR, Api, assert_problem
 from tests.support.imports import run_job
 from tests.support.route_walk import Answer, Case, Key, call, parameters, routes, said, still
 
@@ -54,7 +55,10 @@ CASES: dict[Key, Case] = {
     ("GET", "/api/pim/import/{job_id}/conflicts/"): Case(404, code="unknown_job", job="undo_id"),
     ("POST", "/api/pim/import/{job_id}/release/"): Case(404, code="unknown_job"),
     ("GET", "/api/pim/import/{job_id}/changes/"): Case(404, code="unknown_job"),
-    ("GET", "/api/pim/products/"): Case(200),
+    ("GET", "/api/pim/products/"): Case(200, lambda: {"params": {"q": "secret", "sort": "-name"}}),
+    ("POST", "/api/pim/products/search/"): Case(200, lambda: {"json": {"q": "s-1", "filter": {"active": True}}}),
+    ("GET", "/api/pim/products/facets/"): Case(200, lambda: {"params": {"facets": "variant_group,import,source_id"}}),
+    ("POST", "/api/pim/products/facets/"): Case(200, lambda: {"json": {"facets": ["kind", "import"], "q": "s-1"}}),
     ("GET", "/api/pim/products/{product_id}/history/"): Case(404, code="unknown_product"),
     ("POST", "/api/pim/products/bulk-delete/"): Case(404, _json({"job_id": "{job_id}"}), "unknown_job"),
     ("GET", "/api/pim/products/{product_id}/"): Case(404, code="unknown_product"),
@@ -85,6 +89,41 @@ CASES: dict[Key, Case] = {
     ("GET", "/api/pim/fetch-hosts/"): Case(200),
     ("POST", "/api/pim/fetch-hosts/"): Case(200, _json({"host": "mine.example.com"})),
     ("DELETE", "/api/pim/fetch-hosts/{host}/"): Case(404, code="unknown_host"),
+    ("GET", "/api/pim/users/"): Case(200),
+    ("GET", "/api/pim/users/invitations/"): Case(200),
+    ("POST", "/api/pim/users/invitations/"): Case(
+        201, lambda: {"json": {"email": f"{uuid4().hex}@example.com", "role": "viewer"}}
+    ),
+    ("DELETE", "/api/pim/users/invitations/{invitation_id}/"): Case(404, code="unknown_invitation"),
+    ("GET", "/api/pim/users/{user_id}/"): Case(404, code="unknown_user"),
+    ("PATCH", "/api/pim/users/{user_id}/"): Case(404, _json({"role": "editor"}), "unknown_user"),
+    ("DELETE", "/api/pim/users/{user_id}/"): Case(404, code="unknown_user"),
+    ("POST", "/api/pim/users/{user_id}/password-link/"): Case(404, code="unknown_user"),
+    ("GET", "/api/pim/keys/"): Case(200, figures=True),
+    ("POST", "/api/pim/keys/"): Case(201, _json({"name": "made", "role": "viewer"})),
+    ("GET", "/api/pim/keys/{key_id}/"): Case(404, code="unknown_key"),
+    ("DELETE", "/api/pim/keys/{key_id}/"): Case(404, code="unknown_key"),
+    ("GET", "/api/pim/tenants/"): Case(200, figures=True),
+    ("GET", "/api/pim/tenants/{slug}/"): Case(404, code="unknown_tenant", figures=True),
+    ("PATCH", "/api/pim/tenants/{slug}/"): Case(404, _json({"timezone": "Europe/Berlin"}), "unknown_tenant"),
+    # Of people: an export is written down as well, though it only reads.
+    ("GET", "/api/pim/audit/"): Case(200, lambda: {"params": {"action": "user.*"}}),
+    ("GET", "/api/pim/me/"): Case(200, figures=True),
+    ("POST", "/api/pim/me/password/"): Case(
+        409, _json({"current_password": "x", "new_password": "long enough"}), "person_needed"
+    ),
+    ("GET", "/api/pim/webhooks/"): Case(200),
+    ("POST", "/api/pim/webhooks/"): Case(201, _json({"url": "https://mine.invalid/", "events": ["import.failed"]})),
+    ("GET", "/api/pim/webhooks/{webhook_id}/"): Case(404, code="unknown_webhook"),
+    ("PATCH", "/api/pim/webhooks/{webhook_id}/"): Case(404, _json({"description": "Mine"}), "unknown_webhook"),
+    ("POST", "/api/pim/webhooks/{webhook_id}/enable/"): Case(404, code="unknown_webhook"),
+    ("POST", "/api/pim/webhooks/{webhook_id}/disable/"): Case(404, code="unknown_webhook"),
+    ("POST", "/api/pim/webhooks/{webhook_id}/rotate-secret/"): Case(404, code="unknown_webhook"),
+    ("POST", "/api/pim/webhooks/{webhook_id}/test/"): Case(404, code="unknown_webhook"),
+    ("GET", "/api/pim/webhooks/{webhook_id}/deliveries/"): Case(404, code="unknown_webhook", figures=True),
+    ("GET", "/api/pim/webhooks/{webhook_id}/deliveries/{delivery_id}/"): Case(404, code="unknown_webhook"),
+    ("POST", "/api/pim/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver/"): Case(404, code="unknown_webhook"),
+    ("DELETE", "/api/pim/webhooks/{webhook_id}/"): Case(404, code="unknown_webhook"),
     ("POST", "/api/pim/import/{job_id}/undo/"): Case(404, code="unknown_job"),
 }
 
@@ -95,6 +134,10 @@ PUBLIC: dict[Key, str] = {
     ("GET", "/metrics"): "monitoring has no tenant: it shows a token, or runs on this machine; no label names a tenant",
     ("GET", "/docs"): "the same for everybody: made from the code",
     ("GET", "/openapi.json"): "the same for everybody: made from the code",
+    ("POST", "/auth/token"): "where people get their token; a wrong password and an unknown address answer alike",
+    ("POST", "/auth/logout"): "the refresh token in the body is the credential; answers alike whatever it is",
+    ("POST", "/auth/password"): "the one-time link in the body is the credential",
+    ("POST", "/auth/invitation"): "the invitation in the body is the credential",
 }
 
 #: Makes what a parameter of a path names, for one tenant: its API as admin, its secret, the ids made so far -> the id.
@@ -108,7 +151,27 @@ IDS: dict[str, Callable[[Api, str, dict[str, str]], str]] = {
     "host": lambda api, secret, _ids: api.post("/api/pim/fetch-hosts/", json={"host": f"{secret}.example.com"}).json()[
         "host"
     ],
+    "slug": lambda api, _secret, _ids: api.tenant.slug,
+    "user_id": lambda api, secret, _ids: str(
+        create_user(
+            api.workspace.app,
+            api.tenant.id,
+            email=f"{secret}-{uuid4().hex[:8]}@example.com",
+            name=secret,
+            password="long enough",
+            role="viewer",
+            actor=ACTOR,
+        )
+    ),
+    "invitation_id": lambda api, secret, _ids: api.post(
+        "/api/pim/users/invitations/", json={"email": f"guest-of-{secret}@example.com", "role": "viewer"}
+    ).json()["id"],
+    "key_id": lambda api, secret, _ids: api.post("/api/pim/keys/", json={"name": f"key of {secret}"}).json()["id"],
     "undo_id": lambda api, secret, ids: _undone(api, secret, ids["source"]),
+    "webhook_id": lambda api, secret, _ids: _subscribed(api, secret),
+    "delivery_id": lambda api, _secret, ids: api.get(f"/api/pim/webhooks/{ids['webhook_id']}/deliveries/").json()[
+        "deliveries"
+    ][0]["id"],
 }
 
 
@@ -131,6 +194,14 @@ def _undone(api: Api, secret: str, source: str) -> str:
     api.post("/api/pim/products/bulk/", json={"products": [{"sku": "X-9", "name": f"Kept {secret}"}]})
     undo_id: str = api.post(f"/api/pim/import/{job_id}/undo/").json()["job"]["job_id"]
     return undo_id
+
+
+def _subscribed(api: Api, secret: str) -> str:
+    """A webhook that has been told something; its host has no address."""
+    body = {"url": f"https://{secret}.invalid/hook", "events": ["product.created"]}
+    webhook_id: str = api.post("/api/pim/webhooks/", json=body).json()["id"]
+    api.post("/api/pim/products/bulk/", json={"products": [{"sku": "W-1", "name": f"Told {secret}"}]})
+    return webhook_id
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,15 @@ def _(two: Two) -> Any:
         return schemas.save_schema(session, now.with_fields([SchemaField(name="alpha_only")]), ACTOR).model_dump()
 
 
+@case("catalog.schemas.adopt_defaults")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        schemas.adopt_defaults(session, "SEK", "sv-SE", ACTOR)
+        found = schemas.current_schema(session)
+        assert (found.default_currency, found.default_locale) == ("SEK", "sv-SE")
+        session.rollback()
+
+
 @case("catalog.publisher.publish")
 def _(two: Two) -> Any:
     return publisher.publish(two.workspace.app, two.workspace.clickhouse, two.a.id, rebuild=True)

@@ -62,6 +62,22 @@ def _(two: Two) -> Any:
     usage.set_daily_budget(two.workspace.app, two.a.id, None, actor=ACTOR)
 
 
+@case("tenancy.usage.own_budget")
+def _(two: Two) -> Any:
+    with tenant_session(two.workspace.app, two.b.id) as session:
+        usage.set_own_budget(session, Decimal("0.25"), actor=ACTOR)
+        with two.session() as other:
+            assert usage.own_budget(other) != Decimal("0.25")
+        session.rollback()
+
+
+@case("tenancy.usage.set_own_budget")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        usage.set_own_budget(session, Decimal("0.5"), actor=ACTOR)
+        usage.set_own_budget(session, None, actor=ACTOR)
+
+
 @case("tenancy.audit.record")
 def _(two: Two) -> Any:
     with two.session() as session:
@@ -106,7 +122,7 @@ def _(two: Two) -> Any:
 @case("tenancy.users.list_members")
 def _(two: Two) -> Any:
     with two.session() as session:
-        found = users.list_members(session)
+        found, _ = users.list_members(session)
     assert two.a.user in {member.email for member in found}
     return found
 
@@ -168,7 +184,7 @@ def _(two: Two) -> Any:
 @case("tenancy.invitations.list_invitations")
 def _(two: Two) -> Any:
     with tenant_session(two.workspace.app, two.b.id) as session:
-        assert invitations.list_invitations(session)
+        assert invitations.list_invitations(session)[0]
     with two.session() as session:
         return invitations.list_invitations(session)
 
@@ -176,7 +192,7 @@ def _(two: Two) -> Any:
 @case("tenancy.invitations.revoke_invitation")
 def _(two: Two) -> Any:
     with tenant_session(two.workspace.app, two.b.id) as session:
-        theirs = invitations.list_invitations(session)[0].id
+        theirs = invitations.list_invitations(session)[0][0].id
     with two.session() as session, pytest.raises(NotFound):
         invitations.revoke_invitation(session, theirs, actor=ACTOR)
 
@@ -205,14 +221,14 @@ def _(two: Two) -> Any:
 @case("tenancy.keys.list_keys")
 def _(two: Two) -> Any:
     with two.session() as session:
-        found = keys.list_keys(session)
+        found, _ = keys.list_keys(session)
     assert "alpha key" in {key.name for key in found}
     return found
 
 
 def _key_of(two: Two, side: Side) -> UUID:
     with tenant_session(two.workspace.app, side.id) as session:
-        return keys.list_keys(session)[0].id
+        return keys.list_keys(session)[0][0].id
 
 
 @case("tenancy.keys.get_key")
