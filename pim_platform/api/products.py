@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response, Security
+from fastapi import APIRouter, Request, Response, Security
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from pim_platform.api.conditions import IfNoneMatch, not_modified, tag_of
-from pim_platform.api.dependencies import CallerDep, SessionDep, Text, WorkspaceDep, bearer
+from pim_platform.api.dependencies import CallerDep, SessionDep, WorkspaceDep, bearer
 from pim_platform.api.json_bodies import exact_answer
 from pim_platform.api.problems import documented
 from pim_platform.api.routes import KeyRoute, needs
 from pim_platform.catalog.models import Product
-from pim_platform.catalog.products import MAXIMUM_PAGE, as_json, find_product, get_product, list_products, relatives
+from pim_platform.catalog.products import as_json, get_product, relatives
 from pim_platform.intake.bulk import bulk_upsert
 from pim_platform.intake.provenance import provenance
 from pim_platform.intake.raw_rows import merged_rows, raw_row
@@ -96,13 +96,6 @@ class ProductDetail(ProductOut):
     provenance: ProvenanceOut = Field(description="Which import, file and row, or which request, wrote it.")
 
 
-class ProductPageOut(BaseModel):
-    """One page in the order of the SKUs."""
-
-    products: list[ProductOut]
-    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null at the end.")
-
-
 class BulkIn(BaseModel):
     """Products to create or update by SKU."""
 
@@ -138,29 +131,6 @@ class BulkOut(BaseModel):
     superseded: int = Field(description="Records whose SKU came again further down.")
     errors: list[BulkError]
     published: bool = Field(description="Whether search has them already; else it will soon.")
-
-
-@router.get(
-    "/",
-    summary="List products",
-    response_model=ProductPageOut,
-    responses=documented(422),
-    openapi_extra=needs("viewer", scope="products:read"),
-)
-def products(
-    session: SessionDep,
-    cursor: Annotated[Text | None, Query(description="`next_cursor` of the page before.")] = None,
-    limit: Annotated[int, Query(ge=1, le=MAXIMUM_PAGE)] = 50,
-    sku: Annotated[Text | None, Query(description="Only the product of this SKU, however it is spelled.")] = None,
-    variant_group: Annotated[Text | None, Query(description="Only products of this group.")] = None,
-) -> Response:
-    """A page of products in the order of their SKUs."""
-    if sku is not None:
-        found = find_product(session, sku)
-        return exact_answer(ProductPageOut, {"products": [as_json(found)] if found else [], "next_cursor": None})
-    page = list_products(session, cursor=cursor, limit=limit, variant_group=variant_group)
-    shown = {"products": [as_json(product) for product in page.products], "next_cursor": page.next_cursor}
-    return exact_answer(ProductPageOut, shown)
 
 
 @router.get(

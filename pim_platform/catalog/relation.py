@@ -109,8 +109,10 @@ def caught_up(stores: Stores, tenant_id: UUID) -> Relation:
     return relation_of(stores, tenant_id)
 
 
+#: A number that is asked for becomes the binary64 nearest to it, as those in the relation are.
+_EXACT = {"precise_float_parsing": 1}
 #: Limits of one query beside those of the server: a search that is not answered by then helps nobody.
-_LIMITS = {"max_execution_time": 20, "max_memory_usage": 1024**3}
+_LIMITS = {"max_execution_time": 20, "max_memory_usage": 1024**3, **_EXACT}
 
 
 def ask(stores: Stores, relation: Relation, query: str, clause: Clause) -> Sequence[Sequence[Any]]:
@@ -132,7 +134,7 @@ def stream(
     with (
         clickhouse_errors("filtering products"),
         stores.clickhouse.query_column_block_stream(
-            _of_tenant(query, relation), parameters=clause.parameters
+            _of_tenant(query, relation), parameters=clause.parameters, settings=_EXACT
         ) as blocks,
     ):
         yield iter(blocks)

@@ -208,28 +208,30 @@ def _cursor(place: _Place, query_hash: str) -> str:
 def _read_cursor(cursor: str, query_hash: str, order: Order) -> _Place:
     kind = "Int64" if order.target is None else _SORTED[order.target.kind]
     expected = {"String": str, "Float64": float | int, "UInt8": int, "Int64": int}[kind]
+    wrong = f"{cursor[:100]!r} is not a cursor."
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
         found, value, key, step, count = json.loads(text)
-        right = (
+        if found != query_hash:
+            wrong = "The cursor belongs to another question."
+        elif (
             isinstance(key, str)
             and "\x00" not in key
             and step in (EXACT, SIMILAR, ANY)
             and isinstance(count, int)
             and 0 <= count <= COUNTED + 1
             and (value is None or (isinstance(value, expected) and _bindable(value)))
-        )
+        ):
+            return _Place(value, key, step, count)
     except (binascii.Error, ValueError, TypeError, RecursionError):
-        right = False
-    if not right or found != query_hash:
-        raise InvalidRequest(
-            "The cursor belongs to another question." if right else f"{cursor[:100]!r} is not a cursor.",
-            fix="Send the next_cursor of the page before, with the same filter, q and sort.",
-            code="invalid_cursor",
-            column="cursor",
-            value=cursor[:200],
-        )
-    return _Place(value, key, step, count)
+        pass  # told below, as what else is no cursor
+    raise InvalidRequest(
+        wrong,
+        fix="Send the next_cursor of the page before, with the same filter, q and sort.",
+        code="invalid_cursor",
+        column="cursor",
+        value=cursor[:200],
+    )
 
 
 def _bindable(value: Any) -> bool:

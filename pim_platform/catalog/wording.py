@@ -112,31 +112,25 @@ def wider(stores: Stores, relation: Relation, found_nothing: Wording) -> Wording
 
 def wording_of(stores: Stores, relation: Relation, q: str, condition: str, filtered: Clause) -> Wording:
     """The step at which ``q`` finds something among the products that meet ``condition``; the last one if none does."""
-    wording: Wording | None = exact(stores, relation, q)
-    while wording is not None:
-        last = wording
+    wording = exact(stores, relation, q)
+    while True:
         clause = Clause(dict(filtered.parameters))
         for part in (wording.by_words(clause), wording.by_key(clause)):
             if part != "false" and ask(
                 stores, relation, f"SELECT 1 FROM {{rows}} WHERE ({part}) AND {condition} LIMIT 1", clause
             ):
                 return wording
-        wording = wider(stores, relation, wording)
-    return last
+        following = wider(stores, relation, wording)
+        if following is None:
+            return wording
+        wording = following
 
 
 def _alike(stores: Stores, relation: Relation, words: list[str]) -> list[list[str]]:
     """For each word those of the vocabulary that may be meant: itself, longer ones, and if unknown similar ones."""
     clause = Clause()
-    known = dict(
-        ask(
-            stores,
-            relation,
-            f"SELECT token, sum(cardinality) FROM {{vocabulary}} WHERE token IN "
-            f"{clause.bind(words, 'Array(String)')} GROUP BY token",
-            clause,
-        )
-    )
+    query = f"SELECT DISTINCT token FROM {{vocabulary}} WHERE token IN {clause.bind(words, 'Array(String)')}"
+    known = {row[0] for row in ask(stores, relation, query, clause)}
     return [_like(stores, relation, word, word in known) for word in words]
 
 

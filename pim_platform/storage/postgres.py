@@ -7,10 +7,10 @@ never carries it further: a session-level setting was seen to survive the pool (
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import psycopg
@@ -128,6 +128,24 @@ def call_definer(engine: Engine, statement: str, **values: Any) -> list[RowMappi
         engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
     ):
         return list(connection.execute(text(statement), values).mappings())
+
+
+def tenant_rows(engine: Engine, tenant_id: UUID, query: LiteralString, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """All rows of one reading query in a transaction that is bound to the tenant, in a single round trip.
+
+    Raises EngineUnavailable where the server does not answer.
+    """
+    with _lost_connections(engine), engine.connect() as outer:
+        connection = outer.connection.driver_connection
+        assert isinstance(connection, psycopg.Connection)
+        with connection.pipeline():
+            connection.execute(_BIND, (str(tenant_id),))
+            cursor = connection.execute(query, values)
+            connection.commit()
+        return cursor.fetchall()
+
+
+_BIND = "SELECT set_config('app.current_tenant_id', %s, true)"
 
 
 def read_snapshot(session: Session) -> None:
