@@ -5,6 +5,7 @@ from sqlalchemy import text
 
 from pim_platform.intake.collecting import collect
 from pim_platform.storage.postgres import anonymous_session
+from pim_platform.syndication.deliveries import forget_deliveries
 from resources import WorkspaceResource
 
 
@@ -25,11 +26,13 @@ def log_partitions(stores: WorkspaceResource) -> dg.MaterializeResult[None]:
     key=["pim", "garbage"],
     group_name="maintenance",
     kinds={"postgres"},
-    description="Stored files and months of the change log that nothing refers to any more, removed.",
+    description="Stored files, months of the change log and webhook deliveries that are past their time, removed.",
 )
 def garbage(stores: WorkspaceResource) -> dg.MaterializeResult[None]:
     """Remove what is past retention and what dead attempts left behind."""
-    found = collect(stores.workspace())
+    workspace = stores.workspace()
+    found = collect(workspace)
+    told = forget_deliveries(workspace)
     return dg.MaterializeResult(
         metadata={
             "staged_objects": found.staged_objects,
@@ -37,6 +40,8 @@ def garbage(stores: WorkspaceResource) -> dg.MaterializeResult[None]:
             "bytes": found.staged_bytes + found.upload_bytes,
             "upload_rows": found.upload_rows,
             "change_partitions": found.change_partitions,
+            "webhook_deliveries": told.deliveries,
+            "webhook_deliveries_waiting": told.waiting,
         }
     )
 

@@ -11,10 +11,12 @@ import dagster as dg
 from assets.imports import ASSETS, IMPORT_JOB, SEGMENTATION
 from assets.maintenance import MAINTENANCE_ASSETS, MAINTENANCE_SCHEDULES
 from assets.models import build_model_assets, build_model_schedules
+from assets.syndication import DELIVERY_JOB, SYNDICATION_ASSETS
 from dbt_like_sql.loader import load_models
 from pim_platform.storage.endpoints import APP_ROLE
 from resources import ClickHouseResource, ImportRunResource, PostgresResource, WorkspaceResource
 from sensors.imports import SENSORS
+from sensors.webhooks import WEBHOOK_SENSORS
 
 
 def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
@@ -30,10 +32,11 @@ def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
         assets=[
             *ASSETS,
             *MAINTENANCE_ASSETS,
+            *SYNDICATION_ASSETS,
             *build_model_assets(models, upstream={"segmentation.products": SEGMENTATION}, readers=[APP_ROLE]),
         ],
-        jobs=[IMPORT_JOB],
-        sensors=SENSORS,
+        jobs=[IMPORT_JOB, DELIVERY_JOB],
+        sensors=[*SENSORS, *WEBHOOK_SENSORS],
         schedules=[*MAINTENANCE_SCHEDULES, *build_model_schedules(models)],
         resources=resources | dict(overrides or {}),
         executor=dg.in_process_executor,

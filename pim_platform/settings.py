@@ -121,6 +121,16 @@ class Settings(BaseSettings):
     login_days: int = Field(30, ge=1, le=365, description="Days after which a person must log in again.")
     password_link_hours: int = Field(24, ge=1, le=720, description="How long a link to set a password is valid.")
     invitation_days: int = Field(7, ge=1, le=90, description="How long an invitation is valid.")
+    webhook_timeout_seconds: float = Field(
+        15.0, gt=0, le=60, description="How long a webhook's receiver may take to answer one call."
+    )
+    webhook_concurrency: int = Field(5, ge=1, le=50, description="Calls to one receiver at the same time.")
+    webhook_retention_days: int = Field(30, ge=1, description="Days deliveries are kept, those that wait as well.")
+    api_url: str | None = Field(
+        None, description="Address of another installation's API that import, promote, rework and export work with."
+    )
+    api_key: SecretStr | None = Field(None, description="Key of a tenant there.")
+
     sensor_interval_seconds: int = Field(5, ge=1, description="How often inbox and jobs are looked at.")
     api_workers: int = Field(1, ge=1, description="Processes of the API.")
 

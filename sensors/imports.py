@@ -28,7 +28,8 @@ _TICK_SECONDS = 30
 #: A run that has not claimed its import this long after its launch never will.
 _START_SECONDS = 60
 
-_IN_PROGRESS = [
+#: Runs that have not ended.
+IN_PROGRESS = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -143,7 +144,7 @@ class DueRow(NamedTuple):
 def _with_runs(instance: dg.DagsterInstance, row: DueRow, stale: timedelta) -> Due:
     job_id = str(row.job_id)
     records = instance.get_run_records(dg.RunsFilter(tags={JOB_TAG: job_id}))
-    live = [record for record in records if record.dagster_run.status in _IN_PROGRESS]
+    live = [record for record in records if record.dagster_run.status in IN_PROGRESS]
     old = time.time() - max(stale.total_seconds(), _START_SECONDS)
     dead = [record for record in live if _is_dead(record, row.attempt, old)]
     return Due(
@@ -217,7 +218,7 @@ def publisher_sensor(context: dg.SensorEvaluationContext, stores: WorkspaceResou
             tags={TENANT_TAG: row.slug},
         )
         for row in behind
-        if not context.instance.get_runs(dg.RunsFilter(tags={TENANT_TAG: row.slug}, statuses=_IN_PROGRESS), limit=1)
+        if not context.instance.get_runs(dg.RunsFilter(tags={TENANT_TAG: row.slug}, statuses=IN_PROGRESS), limit=1)
     ]
     return dg.SensorResult(
         run_requests=requests,

@@ -35,6 +35,7 @@ _COMMANDS = {
     "tenant": ("pim_platform.cli.tenancy:tenant", "Make and list tenants."),
     "undo": ("pim_platform.cli.undo:undo_command", "Take back what an import did, field by field."),
     "up": ("pim_platform.cli.stack:up", "Run everything on this machine until Ctrl-C."),
+    "webhooks": ("pim_platform.cli.webhooks:webhooks", "Deliver events that wait for receivers."),
 }
 
 

@@ -13,12 +13,13 @@ def test_the_graph_holds_what_it_is_known_for() -> None:
         "catalog/products",
         "segmentation/products",
         "tenant/products",
+        "pim/webhook_deliveries",
         "clickhouse/models/catalogue_growth",
         "clickhouse/models/completeness_by_field",
         "postgres/models/mapping_accuracy",
         "postgres/models/reject_reasons",
     }
-    assert {sensor.name for sensor in defs.sensors or []} == {"inbox", "due_imports", "publisher"}
+    assert {sensor.name for sensor in defs.sensors or []} == {"inbox", "due_imports", "publisher", "webhooks"}
     assert {schedule.name for schedule in defs.schedules or []} >= {"models_hourly_schedule", "maintenance_daily"}
 
 
