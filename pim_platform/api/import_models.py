@@ -190,6 +190,10 @@ class ConfirmIn(BaseModel):
     columns: list[dict[str, Any]] | None = Field(
         None, description="The full form, as the upload answered it; goes before `mapping`."
     )
+    seen: bool = Field(
+        True,
+        description="Whether a person looked at it: what nobody saw is no evidence of how right proposals are.",
+    )
     groupings: list[dict[str, Any]] | None = Field(
         None,
         description="Which rows belong together, as the upload answered it; left out: as proposed; `[]`: each row "

@@ -180,6 +180,7 @@ def confirm(workspace: WorkspaceDep, caller: CallerDep, job_id: str, body: Confi
         caller.tenant_id,
         parse_job_id(job_id),
         actor=caller.actor,
+        evidence="person" if body.seen else "unseen",
         mapping=body.mapping,
         columns=body.columns,
         groupings=body.groupings,

@@ -58,8 +58,23 @@ class _LazyGroup(click.Group):
 
 @click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="pim-platform")
-def cli() -> None:
+@click.option(
+    "--api",
+    metavar="URL",
+    help="Work with the installation at this address (or PIM_API_URL), not with this "
+    "machine's: import, promote, rework, export. The key comes from PIM_API_KEY.",
+)
+@click.pass_context
+def cli(context: click.Context, api: str | None) -> None:
     """PIM Platform: any product file becomes a validated catalogue in PostgreSQL and ClickHouse."""
+    if api is not None:
+        from pim_platform.cli.remote import COMMANDS
+
+        if context.invoked_subcommand not in COMMANDS:
+            raise click.UsageError(
+                f"pim {context.invoked_subcommand} is about the stack of this machine; --api is for "
+                f"{', '.join(sorted(COMMANDS))}."
+            )
 
 
 def main() -> None:

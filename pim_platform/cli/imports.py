@@ -6,7 +6,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -19,6 +19,8 @@ from pim_platform.errors import EngineUnavailable, Misconfigured
 from pim_platform.settings import Settings, get_settings
 
 if TYPE_CHECKING:
+    from pim_platform.cli.remote import RemoteJob
+    from pim_platform.client import Upload
     from pim_platform.intake.landing import AbsentRows
     from pim_platform.intake.models import ImportJob
     from pim_platform.intake.workspace import Workspace
@@ -43,7 +45,7 @@ class _Feed(TypedDict):
 
 @click.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--tenant", required=True, help="Slug of the tenant.")
+@click.option("--tenant", help="Slug of the tenant; with --api the key tells.")
 @click.option("--source", default="cli", show_default=True, help="Supplier or feed that the file comes from.")
 @click.option("--yes", is_flag=True, help="Confirm the proposed mapping without asking.")
 @click.option("--dry-run", is_flag=True, help="Count what would change and write nothing to the catalogue.")
@@ -69,7 +71,7 @@ class _Feed(TypedDict):
 @dialect_options
 def import_command(
     file: Path,
-    tenant: str,
+    tenant: str | None,
     source: str,
     yes: bool,
     dry_run: bool,
@@ -86,19 +88,35 @@ def import_command(
 
     Exit 0: done (rejects allowed); 2: bad input; 3: held or waiting for a person; 1: anything else.
     """
+    from pim_platform.cli.remote import client, import_file, installation, local_tenant
+    from pim_platform.cli.remote import rejects_file as fetched_rejects
+
+    feed: _Feed = {
+        "reject_policy": reject_policy,
+        "full_feed": full_feed,
+        "absent_rows": absent,
+        "dialect": taken_changes(options),
+        "skip_unchanged": skip_unchanged,
+        "idempotency_key": idempotency_key,
+    }
+    if url := installation(inline=inline):
+        with client(url, tenant) as pim:
+
+            def agreed(upload: Upload) -> bool:
+                if not as_json:
+                    _show_upload(upload)
+                return _agreed(yes=yes, as_json=as_json)
+
+            told, skipped = import_file(pim, file, source, feed, agreed=agreed, yes=yes, dry_run=dry_run, quiet=as_json)
+            rejects = fetched_rejects(pim, told)
+        report(told, rejects, as_json=as_json, skipped=skipped)
+        sys.exit(exit_code(told))
+    slug = local_tenant(tenant)
     settings = get_settings()
     with stores(settings, inline=inline) as workspace:
         from pim_platform.tenancy.tenants import find_tenant
 
-        found = find_tenant(workspace.app, tenant)
-        feed: _Feed = {
-            "reject_policy": reject_policy,
-            "full_feed": full_feed,
-            "absent_rows": absent,
-            "dialect": taken_changes(options),
-            "skip_unchanged": skip_unchanged,
-            "idempotency_key": idempotency_key,
-        }
+        found = find_tenant(workspace.app, slug)
         job, skipped = _confirmed(workspace, found, file, source, feed, yes=yes, dry_run=dry_run, as_json=as_json)
         if job.state not in ("mapping", "done", "failed", "cancelled", "staged", "held"):
             job = run_to_rest(settings, workspace, found, job, inline=inline, quiet=as_json)
@@ -173,32 +191,61 @@ def _confirmed(
         return job, landed.skipped
     if not as_json:
         _show_mapping(job)
-    if not yes and (as_json or not sys.stdin.isatty() or not click.confirm("Import it like this?")):
+    if not _agreed(yes=yes, as_json=as_json):
         return job, False
     return confirm_job(workspace, tenant.id, job.id, actor=actor, evidence="unseen" if yes else "person"), False
 
 
+def _agreed(*, yes: bool, as_json: bool) -> bool:
+    """Whether the proposal is taken: said beforehand, or by whoever sits there."""
+    return yes or (not as_json and sys.stdin.isatty() and click.confirm("Import it like this?"))
+
+
 def _show_mapping(job: ImportJob) -> None:
+    from pim_platform.intake.proposing import suggested_mapping
+
+    mapping = suggested_mapping(job)
+    columns = [
+        (column.source, None if column.ignored else column.field, column.type, column.confidence, column.reason)
+        for column in mapping.columns
+    ]
+    groups = [(grouping.style, grouping.reason) for grouping in mapping.groupings]
+    _show_proposal(job.filename, job.row_count, job.row_count_exact, columns, groups, job.notices or [])
+
+
+def _show_upload(upload: Upload) -> None:
+    columns = [
+        (one["source"], one["field"], one["type"], one["confidence"], one["reason"]) for one in upload["columns"]
+    ]
+    groups = [(one["style"], one["reason"]) for one in upload["groupings"]]
+    name, count = upload["filename"], upload["row_count"]
+    _show_proposal(name, count, upload["row_count_exact"], columns, groups, upload["notices"])
+
+
+def _show_proposal(
+    filename: str,
+    row_count: int | None,
+    exact: bool,
+    columns: Iterable[tuple[str, str | None, str, float, str]],
+    groups: Iterable[tuple[str, str]],
+    notices: Iterable[str],
+) -> None:
+    """What the columns are taken for; ``columns``: header, field (None: ignored), type, confidence, reason."""
     from rich.console import Console
     from rich.table import Table
 
-    from pim_platform.intake.proposing import suggested_mapping
-
-    about = "" if job.row_count_exact else "about "
-    rows = f": {about}{job.row_count:,} rows" if job.row_count is not None else ""
-    table = Table(title=job.filename + rows)
+    rows = f": {'' if exact else 'about '}{row_count:,} rows" if row_count is not None else ""
+    table = Table(title=filename + rows)
     for name in ("column", "becomes", "type", "sure", "why"):
         table.add_column(name, overflow="fold")
-    for column in suggested_mapping(job).columns:
-        sure = f"{column.confidence:.0%}" if not column.ignored else ""
-        table.add_row(
-            column.source, "[dim]ignored[/]" if column.ignored else column.field, column.type, sure, column.reason
-        )
+    for source, field, kind, confidence, reason in columns:
+        sure = f"{confidence:.0%}" if field is not None else ""
+        table.add_row(source, "[dim]ignored[/]" if field is None else field, kind, sure, reason)
     console = Console(stderr=True)
     console.print(table)
-    for grouping in suggested_mapping(job).groupings:
-        console.print(f"grouped ({grouping.style}): {grouping.reason}", markup=False)
-    for notice in job.notices or []:
+    for style, reason in groups:
+        console.print(f"grouped ({style}): {reason}", markup=False)
+    for notice in notices:
         console.print(notice, markup=False)
 
 
@@ -213,7 +260,7 @@ def run_to_rest(
         with tenant_session(workspace.app, tenant.id) as session:
             return get_job(session, job.id)
 
-    with nullcontext(lambda _job: None) if quiet else _progress() as show:
+    with nullcontext(lambda _job: None) if quiet else progress_bar() as show:
         if inline:
             with _watching(look, show):
                 _attempts(settings, tenant, job.id, look)
@@ -258,7 +305,8 @@ def _attempts(settings: Settings, tenant: TenantInfo, job_id: UUID, look: Callab
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[ImportJob], None]]:
+def progress_bar() -> Iterator[Callable[[ImportJob | RemoteJob], None]]:
+    """A progress bar that is shown a job as often as there is news of it."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -272,7 +320,7 @@ def _progress() -> Iterator[Callable[[ImportJob], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("waiting for a run", total=None, rate=0)
 
-        def show(job: ImportJob) -> None:
+        def show(job: ImportJob | RemoteJob) -> None:
             told = job.progress or {}
             bar.update(
                 task,
@@ -319,7 +367,7 @@ def rejects_file(settings: Settings, workspace: Workspace, job: ImportJob) -> Pa
     return path if write_rejects(workspace, job, path) else None
 
 
-def report(job: ImportJob, rejects: Path | None, *, as_json: bool, skipped: bool = False) -> None:
+def report(job: ImportJob | RemoteJob, rejects: Path | None, *, as_json: bool, skipped: bool = False) -> None:
     """Print what became of the job: its ledger, or why it waits or failed; ``skipped``: of the import before."""
     ledger = job.ledger()
     if ledger and ledger["read"] and ledger["rejected"] == ledger["read"]:
@@ -365,7 +413,7 @@ def report(job: ImportJob, rejects: Path | None, *, as_json: bool, skipped: bool
         click.echo(f"see it with `pim diff {job.id}`, commit exactly this with `pim promote {job.id}`")
 
 
-def exit_code(job: ImportJob) -> int:
+def exit_code(job: ImportJob | RemoteJob) -> int:
     """0: done, or a dry run that is ready; 2: bad input; 3: held or waiting for a person; 1: anything else."""
     if job.state == "done" or (job.state == "staged" and job.dry_run and job.reason_code is None):
         return 0
