@@ -17,6 +17,10 @@ from pim_platform.storage.endpoints import Endpoints
 SHARED_FIGURES = "PROMETHEUS_MULTIPROC_DIR"
 
 
+#: Largest message on a WebSocket: clients have nothing to say there.
+_WEBSOCKET_BYTES = 64 * 1024
+
+
 def share_figures(settings: Settings) -> None:
     """Give the workers an empty folder for their counters; one that the environment names already is left alone.
 
@@ -53,6 +57,7 @@ def main() -> None:
         log_config=None,
         access_log=False,  # ours has the request id
         server_header=False,
+        ws_max_size=_WEBSOCKET_BYTES,
         forwarded_allow_ips=settings.trusted_proxies,
     )
 

@@ -62,3 +62,11 @@ def address_of(connection: HTTPConnection) -> str | None:
         return str(ipaddress.ip_address(connection.client.host)) if connection.client else None
     except ValueError:
         return None
+
+
+def from_this_machine(connection: HTTPConnection) -> bool:
+    """Whether the caller runs on this machine, by its address; what a proxy beside us passes on does not."""
+    if any(name.startswith(("forwarded", "x-forwarded-")) for name in connection.headers):
+        return False
+    address = address_of(connection)
+    return address is not None and ipaddress.ip_address(address).is_loopback

@@ -127,11 +127,13 @@ def make_key(
     scopes: Collection[Scope] | None = None,
     expires_at: datetime | None = None,
     within: Collection[Scope] | None = None,
+    rate_limit: int | None = None,
 ) -> tuple[KeyInfo, str]:
     """Make a key of a tenant; returns it and its text, which is never readable again.
 
     ``scopes``: what it is limited to; None: nothing less than its role. ``within``: the scopes that its maker is
-    limited to. Raises InvalidRequest for an unknown role or scope, Forbidden for more than ``within``.
+    limited to. ``rate_limit``: requests per window, an operator's to give; None: as the installation says, 0: no limit.
+    Raises InvalidRequest for an unknown role or scope, Forbidden for more than ``within``.
     """
     if role not in ROLES:
         raise InvalidRequest(f"{role!r} is not a role.", fix=f"Choose one of {', '.join(ROLES)}.", value=role)
@@ -153,6 +155,7 @@ def make_key(
             scopes=limited,
             created_by=actor.name,
             expires_at=expires_at,
+            rate_limit=rate_limit,
         )
         session.add(row)
         session.flush()
