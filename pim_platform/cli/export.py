@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from pim_platform.cli.remote import client, installation, local_tenant
 from pim_platform.errors import InvalidRequest
 from pim_platform.settings import get_settings
 
@@ -20,7 +21,7 @@ _CONDITION = re.compile(r"(?P<path>[^\[\]=]+)(?:\[(?P<operator>[a-z]+)\])?=(?P<v
 
 
 @click.command("export")
-@click.option("--tenant", required=True, help="Slug of the tenant.")
+@click.option("--tenant", help="Slug of the tenant; with --api the key tells.")
 @click.option("--format", "form", type=click.Choice(_FORMATS), help="Default: by the name of the file, else csv.")
 @click.option("--fields", help="Columns separated by commas; left out: all.")
 @click.option("--filter", "filters", multiple=True, help="FIELD=VALUE or FIELD[gte]=VALUE; may be repeated.")
@@ -29,7 +30,7 @@ _CONDITION = re.compile(r"(?P<path>[^\[\]=]+)(?:\[(?P<operator>[a-z]+)\])?=(?P<v
 @click.option("--gzip", is_flag=True, help="Compress CSV or JSON Lines; also by a file name that ends in .gz.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Default: standard output.")
 def export_command(
-    tenant: str,
+    tenant: str | None,
     form: ExportFormat | None,
     fields: str | None,
     filters: tuple[str, ...],
@@ -52,13 +53,18 @@ def export_command(
 
     suffixes = [suffix.removeprefix(".") for suffix in output.suffixes] if output else []
     gzip = gzip or suffixes[-1:] == ["gz"]
-    chosen = form or next((name for name in _FORMATS if name in suffixes), _FORMATS[0])
+    named: list[ExportFormat] = [name for name in _FORMATS if name in suffixes]
+    chosen: ExportFormat = form or (named or _FORMATS)[0]
     pairs = [_pair(text) for text in filters]
+    if url := installation():
+        _fetch(url, tenant, chosen, fields, pairs, search, guard=not no_guard, gzip=gzip, output=output)
+        return
+    slug = local_tenant(tenant)
     names = None if fields is None else tuple(name.strip() for name in fields.split(",") if name.strip())
     settings = get_settings()
     with engines(settings):
         workspace = Workspace(settings)
-        found = find_tenant(workspace.app, tenant)
+        found = find_tenant(workspace.app, slug)
         with tenant_session(workspace.app, found.id) as session:
             wanted = Filter.from_query(pairs, current_schema(session), q=search)
         export = open_export(workspace, found, ExportRequest(chosen, names, wanted, not no_guard, gzip))
@@ -75,6 +81,26 @@ def export_command(
             part.replace(output)
         finally:
             part.unlink(missing_ok=True)
+
+
+def _fetch(
+    url: str,
+    tenant: str | None,
+    form: ExportFormat,
+    fields: str | None,
+    pairs: list[tuple[str, str]],
+    search: str,
+    *,
+    guard: bool,
+    gzip: bool,
+    output: Path | None,
+) -> None:
+    """The same over the API of another installation."""
+    params: dict[str, Any] = {"format": form, "fields": fields, "q": search or None, "guard": guard, "gzip": gzip}
+    for name, value in pairs:
+        params.setdefault(name, []).append(value)
+    with client(url, tenant) as pim:
+        pim.download("/api/pim/export/", output or sys.stdout.buffer, params=params)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -130,6 +130,9 @@ def test_the_command_line_imports_over_the_api(
         assert dry_job["ledger"]["created"] == 6
         done = command("promote", dry_job["job_id"], "--json")
         assert done.returncode == 0, done.stdout + done.stderr
+        exported = command("export", "--filter", "sku=T-2", "--fields", "name", "--format", "jsonl")
+        assert exported.returncode == 0, exported.stdout + exported.stderr
+        assert json.loads(exported.stdout)["name"] == "Tent for two"
     told = json.loads(done.stdout)
     assert told["state"] == "done"
     rejects = Path(told["rejects_file"])
