@@ -22,8 +22,9 @@ WORKERS ?= 2
 # would compile our modules anew (the libraries are compiled at the sync, see [tool.uv]). __pycache__ is ignored by git.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Each worker has engines of its own. Files stay whole: tests of one file share what was dear to make.
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+# Each worker has engines of its own. Files stay whole, because tests of one share what was dear to make, and in their
+# order, because the longest are among the first.
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help sync demo up test test-full lint openapi bench clean
 .DEFAULT_GOAL := help
