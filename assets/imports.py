@@ -63,6 +63,8 @@ def staged_rows(
     with attempt(workspace, tenant.id, import_run.job) as (job, lease):
         if job.merged:
             return dg.MaterializeResult(metadata=_job_metadata(job) | {"note": "Merged by an earlier attempt."})
+        if job.kind != "file":
+            return dg.MaterializeResult(metadata=_job_metadata(job) | {"note": "There is no file to stage."})
         start = time.perf_counter()
         manifest = stage_job(workspace, job, lease)
         seconds = time.perf_counter() - start
@@ -117,7 +119,9 @@ def products(
             **{name: dg.MetadataValue.int(count) for name, count in ledger.items()},
             "reject_reasons": dg.MetadataValue.json(job.reject_reasons),
             "repairs": dg.MetadataValue.json(job.repairs),
-            "sample_rejects": dg.MetadataValue.json(read_manifest(workspace, job).sample_rejects),
+            "sample_rejects": dg.MetadataValue.json(
+                read_manifest(workspace, job).sample_rejects if job.kind == "file" else []
+            ),
             "rows_per_second": rate,
             "seconds": round(seconds, 3),
         },

@@ -10,6 +10,7 @@ import pim_platform
 from pim_platform.api import (
     audit,
     auth,
+    bulk_operations,
     exports,
     feeds,
     headers,
@@ -49,6 +50,7 @@ _ROUTERS = (
     search.router,  # before the routes that take a product's id
     products.router,
     undo.products,
+    bulk_operations.router,
     product_writes.router,
     schema.router,
     exports.router,

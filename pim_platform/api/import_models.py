@@ -78,7 +78,7 @@ class ImportOut(BaseModel):
     """An import job."""
 
     job_id: UUID
-    kind: Literal["file", "undo", "delete"]
+    kind: Literal["file", "undo", "delete", "edit", "schema"]
     state: State
     status: State = Field(description="The same as `state`.")
     reason_code: str | None = Field(description="Why it waits or failed, for programs,")

@@ -1,37 +1,30 @@
-"""Undoing imports and deleting products, with what they would do; the history of imports and products."""
+"""Undoing imports, with what that would do; the history of imports and products."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response, Security
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field
 
 from pim_platform.api.dependencies import CallerDep, SessionDep, Text, WorkspaceDep, bearer
 from pim_platform.api.import_models import ImportOut
 from pim_platform.api.json_bodies import exact_answer
 from pim_platform.api.problems import documented
 from pim_platform.api.routes import KeyRoute, needs
-from pim_platform.catalog.deleting import Selection
 from pim_platform.catalog.history import import_changes, product_history
 from pim_platform.catalog.undo import MAXIMUM_PAGE
 from pim_platform.intake.jobs import get_job, job_json, parse_job_id
-from pim_platform.intake.removing import delete_selection, release_job
-from pim_platform.intake.sources import find_source
+from pim_platform.intake.removing import release_job
 from pim_platform.intake.undoing import commits_of, conflicts_of_undo, preview_undo_job, undo_job
-from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
-from pim_platform.tenancy.keys import Caller
 
 imports = APIRouter(prefix="/api/pim/import", tags=["imports"], route_class=KeyRoute, dependencies=[Security(bearer)])
 products = APIRouter(
     prefix="/api/pim/products", tags=["products"], route_class=KeyRoute, dependencies=[Security(bearer)]
 )
-
-#: SKUs that one bulk delete may name.
-MAXIMUM_SKUS = 10_000
 
 CursorQuery = Annotated[Text | None, Query(description="`next_cursor` of the page before.")]
 LimitQuery = Annotated[int, Query(ge=1, le=MAXIMUM_PAGE)]
@@ -139,35 +132,6 @@ class HistoryOut(BaseModel):
 
     entries: list[EntryOut]
     next_cursor: str | None
-
-
-class DeleteIn(BaseModel):
-    """Which products to delete: `all`, or those that meet every other condition given."""
-
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"skus": ["TENT-1", "TENT-2"]}, {"fields": {"brand": "Acme"}}]}
-    )
-
-    all: Literal[True] | None = Field(None, description="The whole catalogue; nothing else may be given then.")
-    skus: list[Text] | None = Field(None, max_length=MAXIMUM_SKUS, description="However they are spelled.")
-    source: Text | None = Field(None, description="Last written by this source.")
-    job_id: UUID | None = Field(None, description="Last written by this import.")
-    fields: dict[Text, Any] | None = Field(None, description="Field values, exactly; null: no value.")
-
-    @model_validator(mode="after")
-    def _something(self) -> Self:
-        given = [part for part in (self.skus, self.source, self.job_id, self.fields) if part is not None]
-        if bool(self.all) == bool(given) or self.fields == {}:
-            raise ValueError("say which products: all, or any of skus, source, job_id and fields")
-        return self
-
-
-class DeleteOut(BaseModel):
-    """A bulk delete that is done: `job` can be undone."""
-
-    job: ImportOut
-    deleted: int
-    published: bool = Field(description="Whether search knows already; else it will soon.")
 
 
 @imports.post(
@@ -281,35 +245,3 @@ def history(session: SessionDep, product_id: UUID, cursor: CursorQuery = None, l
     page = product_history(session, product_id, cursor=cursor, limit=limit)
     shown = {"entries": [entry.as_json() for entry in page.entries], "next_cursor": page.next_cursor}
     return exact_answer(HistoryOut, shown)
-
-
-@products.post(
-    "/bulk-delete/",
-    summary="Delete products",
-    response_model=DeleteOut,
-    responses=documented(400, 404, 409, 413, 422),
-    openapi_extra=needs("editor", scope="products:write"),
-)
-def bulk_delete(workspace: WorkspaceDep, caller: CallerDep, body: DeleteIn) -> dict[str, Any]:
-    """Delete the products that are meant, all in one transaction, as a job that can be undone."""
-    done = delete_selection(
-        workspace,
-        caller.tenant_id,
-        _selection(workspace, caller, body),
-        actor=caller.actor,
-        origin="api",
-        wait_seconds=workspace.settings.lock_timeout_seconds,
-    )
-    with tenant_session(workspace.app, caller.tenant_id) as session:
-        return {"job": job_json(session, done.job), "deleted": done.deleted, "published": done.published}
-
-
-def _selection(workspace: Workspace, caller: Caller, body: DeleteIn) -> Selection:
-    with tenant_session(workspace.app, caller.tenant_id) as session:
-        return Selection(
-            everything=bool(body.all),
-            skus=tuple(body.skus) if body.skus is not None else None,
-            source_id=find_source(session, body.source).id if body.source is not None else None,
-            job_id=get_job(session, body.job_id).id if body.job_id is not None else None,
-            fields=body.fields or {},
-        )

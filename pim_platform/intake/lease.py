@@ -22,6 +22,7 @@ import psycopg
 from sqlalchemy import bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from pim_platform.errors import Conflict, EngineUnavailable, JobCancelled, LeaseLost
 from pim_platform.intake.jobs import get_job
@@ -97,6 +98,19 @@ def claim(workspace: Workspace, tenant_id: UUID, job_id: UUID) -> ImportJob:
     if spent:
         raise Conflict(str(job.reason), fix="Upload the file again.", code="too_many_attempts")
     return job
+
+
+def own_row(session: Session, job: ImportJob) -> ImportJob:
+    """The job's row, locked, for the attempt ``job`` to write its result into, in the transaction of its merge.
+
+    Raises LeaseLost where another attempt has taken the job over, JobCancelled where it is to stop.
+    """
+    row = get_job(session, job.id, lock=True)
+    if row.attempt != job.attempt:
+        raise LeaseLost(f"Attempt {job.attempt} of import {row.id} was taken over by attempt {row.attempt}.")
+    if row.cancel_requested:
+        raise JobCancelled(f"Import {job.id} was cancelled.", fix="Upload the file again to start over.")
+    return row
 
 
 class Lease:

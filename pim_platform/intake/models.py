@@ -86,8 +86,9 @@ class ImportJob(Base):
     """One import of one file: its state, proposal, confirmed mapping, lease, progress and ledger.
 
     It may run more than once (``task``): the import, the promotion of its dry run, corrected rejects; each merge is
-    an :class:`ImportAttempt`, and the ledger here is what became of all its records so far. An undo and a bulk delete
-    are jobs too (``kind``), without a file; they are done in the transaction that makes them.
+    an :class:`ImportAttempt`, and the ledger here is what became of all its records so far. An undo, bulk deletes and
+    edits and changes of the schema that write products are jobs too (``kind``), without a file; what those do and the
+    state they were confirmed for is ``bulk``.
     """
 
     __tablename__ = "import_jobs"
@@ -95,7 +96,8 @@ class ImportJob(Base):
         CheckConstraint("origin IN ('cli', 'api', 'ui', 'inbox', 'feed')", name="origin"),
         CheckConstraint(f"state IN ({_STATES})", name="state"),
         CheckConstraint("task IN ('import', 'promote', 'rework')", name="task"),
-        CheckConstraint("kind IN ('file', 'undo', 'delete')", name="kind"),
+        CheckConstraint("kind IN ('file', 'undo', 'delete', 'edit', 'schema')", name="kind"),
+        CheckConstraint("kind NOT IN ('edit', 'schema') OR bulk IS NOT NULL", name="bulk_says_what"),
         CheckConstraint("absent_rows IN ('keep', 'deactivate', 'delete')", name="absent_rows"),
         CheckConstraint("kind <> 'file' OR upload_id IS NOT NULL", name="file_has_upload"),
         CheckConstraint("kind <> 'undo' OR undoes_job_id IS NOT NULL", name="undo_names_its_job"),
@@ -188,6 +190,7 @@ class ImportJob(Base):
     preview_attempt: Mapped[int | None]
     preview_digest: Mapped[str | None] = mapped_column(Text)
     rework: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    bulk: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     staged_attempt: Mapped[int | None]
     commit_seq: Mapped[int | None] = mapped_column(BigInteger)
     lease_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
@@ -367,6 +370,28 @@ class FetchHost(Base):
     host: Mapped[str] = mapped_column(Text, primary_key=True)
     actor: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class Confirmation(Base):
+    """What somebody was shown and may confirm by its token (see :mod:`pim_platform.intake.confirmations`)."""
+
+    __tablename__ = "confirmations"
+    __table_args__ = (
+        CheckConstraint("kind IN ('edit', 'delete', 'schema')", name="kind"),
+        ForeignKeyConstraint(
+            ["tenant_id", "job_id"], [ImportJob.tenant_id, ImportJob.id], name="fk_confirmations_tenant_id_job_id"
+        ),
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey(Tenant.id), primary_key=True)
+    token: Mapped[str] = mapped_column(Text, primary_key=True)
+    kind: Mapped[str] = mapped_column(Text)
+    request: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    actor: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("clock_timestamp()"))
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    job_id: Mapped[UUID | None]
 
 
 class UndoConflict(Base):

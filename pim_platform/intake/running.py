@@ -26,10 +26,19 @@ from pim_platform.catalog.preview import Preview, summarise, write_preview
 from pim_platform.catalog.schema import ProductSchema
 from pim_platform.catalog.schemas import schema_version
 from pim_platform.catalog.typed_relations import refresh_typed_relations
-from pim_platform.errors import EnginesDisagree, EngineUnavailable, JobCancelled, LeaseLost, LedgerUnbalanced, PimError
+from pim_platform.errors import (
+    EnginesDisagree,
+    EngineUnavailable,
+    JobCancelled,
+    LeaseLost,
+    LedgerUnbalanced,
+    PimError,
+    TransientError,
+)
+from pim_platform.intake.bulk_jobs import run_bulk
 from pim_platform.intake.dialect import Dialect
 from pim_platform.intake.jobs import get_job, mapping_of
-from pim_platform.intake.lease import Lease, this_process
+from pim_platform.intake.lease import Lease, own_row, this_process
 from pim_platform.intake.manifests import (
     Manifest,
     attempt_folder,
@@ -175,9 +184,12 @@ def stage_job(workspace: Workspace, job: ImportJob, lease: Lease) -> Manifest:
 def merge_job(workspace: Workspace, job: ImportJob, lease: Lease) -> ImportJob:
     """Diff and, unless it is a dry run, merge what the attempt staged; the ledger is written in the same transaction.
 
+    A job without a file is carried out instead (see :mod:`pim_platform.intake.bulk_jobs`).
     Returns the job as committed: ``importing`` (merged, not yet published), ``staged`` (a dry run, or a promotion
     that found another diff than the one accepted) or ``held`` (a full feed that lacks too many products).
     """
+    if job.kind != "file":
+        return run_bulk(workspace, job, lease)
     assert job.schema_version is not None
     manifest = read_manifest(workspace, job, job.attempt)
     actor = (job.rework or {}).get("actor", job.actor)
@@ -234,10 +246,7 @@ def merge_job(workspace: Workspace, job: ImportJob, lease: Lease) -> ImportJob:
 
 
 def _hold(session: Session, job: ImportJob, done: Merged, policy: str) -> ImportJob:
-    row = get_job(session, job.id, lock=True)
-    _require_attempt(row, job.attempt)
-    if row.cancel_requested:
-        raise JobCancelled(f"Import {job.id} was cancelled.", fix="Upload the file again to start over.")
+    row = own_row(session, job)
     hold_for_absent(row, done.absent, policy)
     record(session, Actor(job.actor), "import.held", "import", str(job.id), reason=row.reason)
     session.flush()
@@ -296,10 +305,7 @@ def _write_ledger(
     moved: str | None = None,
 ) -> ImportJob:
     """Write what the attempt did into the job's row; ``digest`` is of the preview where nothing was written."""
-    row = get_job(session, job.id, lock=True)
-    _require_attempt(row, job.attempt)
-    if row.cancel_requested:
-        raise JobCancelled(f"Import {job.id} was cancelled.", fix="Upload the file again to start over.")
+    row = own_row(session, job)
     counts = done.counts
     own = {
         "read": manifest.read,
@@ -371,6 +377,20 @@ def _attempt_row(row: ImportJob, own: dict[str, int], manifest: Manifest, done: 
     )
 
 
+def run_at_once(workspace: Workspace, job: ImportJob) -> ImportJob:
+    """Carry out a job without a file that this process has claimed, and return it as it is then.
+
+    Where an engine does not answer or another writer is at work for long, the job is left to its next attempt.
+    """
+    seconds = workspace.settings.lock_timeout_seconds
+    with suppress(TransientError), attempt(workspace, job.tenant_id, job.id) as (own, lease):
+        own = run_bulk(workspace, own, lease, wait_seconds=seconds)
+        publish_job(workspace, own, lease)
+        return finish_job(workspace, own, lease)
+    with tenant_session(workspace.app, job.tenant_id) as session:
+        return get_job(session, job.id)
+
+
 def publish_job(workspace: Workspace, job: ImportJob, lease: Lease) -> Agreement:
     """Publish what the job committed to ClickHouse; raises EnginesDisagree where the rows differ afterwards."""
     lease.tell("publishing", 0)
@@ -394,7 +414,7 @@ def finish_job(workspace: Workspace, job: ImportJob, lease: Lease) -> ImportJob:
         _require_attempt(row, job.attempt)
         row.state, row.finished_at, row.lease_owner = "done", func.clock_timestamp(), None
         row.reason_code, row.reason = None, None
-        if row.task != "rework":
+        if row.kind == "file" and row.task != "rework":
             session.get_one(Source, (job.tenant_id, job.source_id)).last_accepted_job_id = job.id
         row.task, row.rework = "import", None
         session.flush()

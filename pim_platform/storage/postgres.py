@@ -43,6 +43,7 @@ def engine_of(url: str) -> Engine:
                 pool_pre_ping=True,
                 hide_parameters=True,  # errors are logged: values of users and hashes of keys have no place there
                 json_deserializer=exact_json.loads,
+                json_serializer=exact_json.dumps,
                 connect_args={
                     "connect_timeout": _CONNECT_SECONDS,
                     "options": "-c search_path=pim,public -c timezone=UTC",

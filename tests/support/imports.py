@@ -49,7 +49,8 @@ def run_job(workspace: Workspace, tenant_id: UUID, job_id: UUID) -> ImportJob:
     claim(workspace, tenant_id, job_id)
     with attempt(workspace, tenant_id, job_id) as (job, lease):
         if not job.merged:
-            stage_job(workspace, job, lease)
+            if job.kind == "file":
+                stage_job(workspace, job, lease)
             job = merge_job(workspace, job, lease)
         if job.dry_run or job.state == "held":
             return job

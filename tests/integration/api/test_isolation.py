@@ -60,7 +60,14 @@ CASES: dict[Key, Case] = {
     ("GET", "/api/pim/products/facets/"): Case(200, lambda: {"params": {"facets": "variant_group,import,source_id"}}),
     ("POST", "/api/pim/products/facets/"): Case(200, lambda: {"json": {"facets": ["kind", "import"], "q": "s-1"}}),
     ("GET", "/api/pim/products/{product_id}/history/"): Case(404, code="unknown_product"),
-    ("POST", "/api/pim/products/bulk-delete/"): Case(404, _json({"job_id": "{job_id}"}), "unknown_job"),
+    ("POST", "/api/pim/products/bulk-delete/preview/"): Case(404, _json({"job_id": "{job_id}"}), "unknown_job"),
+    ("POST", "/api/pim/products/bulk-delete/"): Case(404, _json({"token": "{delete_token}"}), "unknown_token"),
+    ("POST", "/api/pim/products/bulk-edit/preview/"): Case(
+        404,
+        _json({"job_id": "{job_id}", "operations": [{"op": "set", "field": "active", "value": False}]}),
+        "unknown_job",
+    ),
+    ("POST", "/api/pim/products/bulk-edit/"): Case(404, _json({"token": "{edit_token}"}), "unknown_token"),
     ("GET", "/api/pim/products/{product_id}/"): Case(404, code="unknown_product"),
     ("POST", "/api/pim/products/"): Case(201, _json({"sku": "S-77", "name": "Made"})),
     ("PUT", "/api/pim/products/{product_id}/"): Case(404, _json({"name": "Mine"}), "unknown_product"),
@@ -172,6 +179,10 @@ IDS: dict[str, Callable[[Api, str, dict[str, str]], str]] = {
     "delivery_id": lambda api, _secret, ids: api.get(f"/api/pim/webhooks/{ids['webhook_id']}/deliveries/").json()[
         "deliveries"
     ][0]["id"],
+    "delete_token": lambda api, _secret, _ids: _token(api, "delete", {}),
+    "edit_token": lambda api, _secret, _ids: _token(
+        api, "edit", {"operations": [{"op": "set", "field": "active", "value": False}]}
+    ),
 }
 
 
@@ -202,6 +213,12 @@ def _subscribed(api: Api, secret: str) -> str:
     webhook_id: str = api.post("/api/pim/webhooks/", json=body).json()["id"]
     api.post("/api/pim/products/bulk/", json={"products": [{"sku": "W-1", "name": f"Told {secret}"}]})
     return webhook_id
+
+
+def _token(api: Api, kind: str, more: dict[str, Any]) -> str:
+    """Confirms a bulk operation on everything that the tenant has."""
+    token: str = api.post(f"/api/pim/products/bulk-{kind}/preview/", json={"all": True} | more).json()["token"]
+    return token
 
 
 @dataclass(frozen=True)

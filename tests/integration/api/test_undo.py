@@ -73,7 +73,7 @@ def test_an_undo_keeps_what_it_left_as_it_was(api, problem):
     undone = api.post(f"/api/pim/import/{first}/undo/").json()
     assert (undone["counts"]["removed"], undone["counts"]["conflicts"]) == (2, 3)
     # What comes after the undo does not change what it met.
-    api.post("/api/pim/products/bulk-delete/", json={"all": True})
+    api.post("/api/pim/products/bulk-delete/", json={"skus": [f"C-{n}" for n in range(3)]})
     path = f"/api/pim/import/{undone['job']['job_id']}/conflicts/"
     page = api.get(path, params={"limit": 2}).json()
     rest = api.get(path, params={"limit": 2, "cursor": page["next_cursor"]}).json()
@@ -101,24 +101,45 @@ def test_what_cannot_be_undone_says_why(api: Api, tents: str, problem: Callable[
     assert len(skus(api)) == 6
 
 
+def deleted(api: Api, **wanted: Any) -> dict[str, Any]:
+    """Preview, confirm and carry out a bulk delete; returns its job."""
+    shown = done(api.post("/api/pim/products/bulk-delete/preview/", json=wanted))
+    answer = api.post("/api/pim/products/bulk-delete/", json={"token": shown["token"]})
+    assert answer.status_code == 202, answer.text
+    job_id = answer.json()["job"]["job_id"]
+    run_job(api.workspace, api.tenant.id, UUID(job_id))
+    job = done(api.get(f"/api/pim/import/{job_id}/"))
+    assert job["rows_removed"] == shown["products"]
+    return job
+
+
 def test_products_are_deleted_by_selection_and_come_back(api: Api, tents: str) -> None:
     job_id = imported(api, tents)
     answer = done(api.post("/api/pim/products/bulk-delete/", json={"skus": ["t-1", " T-2 ", "T-2", "none"]}))
     assert (answer["deleted"], answer["published"]) == (2, True)
     assert (answer["job"]["kind"], answer["job"]["rows_removed"]) == ("delete", 2)
     assert skus(api) == ["T-3", "T-4", "T-5", "T-6"]
-    assert done(api.post("/api/pim/products/bulk-delete/", json={"fields": {"color": "green"}}))["deleted"] == 1
-    assert done(api.post("/api/pim/products/bulk-delete/", json={"source": "SHOP", "skus": ["T-3"]}))["deleted"] == 1
-    rest = done(api.post("/api/pim/products/bulk-delete/", json={"job_id": job_id}))
-    assert (rest["deleted"], skus(api)) == (2, [])
-    assert done(api.post("/api/pim/products/bulk-delete/", json={"all": True}))["deleted"] == 0
-    assert done(api.post(f"/api/pim/import/{rest['job']['job_id']}/undo/"))["counts"]["recreated"] == 2
+    assert deleted(api, fields={"color": "green"})["rows_removed"] == 1
+    assert deleted(api, source="SHOP", skus=["T-3"])["rows_removed"] == 1
+    rest = deleted(api, job_id=job_id)
+    assert (rest["rows_removed"], skus(api)) == (2, [])
+    assert deleted(api, all=True)["rows_removed"] == 0
+    assert done(api.post(f"/api/pim/import/{rest['job_id']}/undo/"))["counts"]["recreated"] == 2
     assert skus(api) == ["T-5", "T-6"]
 
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"fields": {}}, {"all": True, "skus": ["a"]}, {"all": False}, {"skus": "a"}, {"filter": {}}, {"skus": [1]}],
+    [
+        {},
+        {"fields": {}},
+        {"all": True, "skus": ["a"]},
+        {"all": False},
+        {"skus": "a"},
+        {"filter": {}},
+        {"skus": [1]},
+        {"token": "x", "all": True},
+    ],
     ids=str,
 )
 def test_a_delete_that_does_not_say_what_is_refused(
@@ -126,9 +147,19 @@ def test_a_delete_that_does_not_say_what_is_refused(
 ) -> None:
     imported(api, tents)
     problem(api.post("/api/pim/products/bulk-delete/", json=body), 422, "invalid_request")
+    problem(api.post("/api/pim/products/bulk-delete/preview/", json=body), 422, "invalid_request")
+    assert len(skus(api)) == 6
+
+
+@pytest.mark.parametrize("body", [{"all": True}, {"fields": {"color": "green"}}, {"skus": ["T-1"], "source": "shop"}])
+def test_what_is_not_named_one_by_one_needs_a_preview(
+    api: Api, tents: str, problem: Callable[..., dict[str, Any]], body: dict[str, Any]
+) -> None:
+    imported(api, tents)
+    problem(api.post("/api/pim/products/bulk-delete/", json=body), 409, "confirmation_required")
     assert len(skus(api)) == 6
 
 
 def test_an_unknown_source_and_import_are_told(api: Api, problem: Callable[..., dict[str, Any]]) -> None:
-    problem(api.post("/api/pim/products/bulk-delete/", json={"source": "nobody"}), 404, "unknown_source")
-    problem(api.post("/api/pim/products/bulk-delete/", json={"job_id": str(uuid4())}), 404, "unknown_job")
+    problem(api.post("/api/pim/products/bulk-delete/preview/", json={"source": "nobody"}), 404, "unknown_source")
+    problem(api.post("/api/pim/products/bulk-delete/preview/", json={"job_id": str(uuid4())}), 404, "unknown_job")

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
-from uuid import uuid4
+from decimal import Decimal
+from typing import Any, Literal
+from uuid import UUID, uuid4
 
+import pyarrow as pa
 import pytest
 
-from pim_platform.catalog import products
+from pim_platform.catalog import choosing, editing, products, schemas
 from pim_platform.errors import NotFound
-from pim_platform.intake import provenance, writing
+from pim_platform.intake import (
+    bulk_jobs,
+    cancelling,
+    confirmations,
+    provenance,
+    running,
+    undoing,
+    wanted,
+    writing,
+)
+from pim_platform.storage.postgres import driver_connection, tenant_session
 from tests.support.imports import ACTOR
-from tests.support.isolation.pair import Two, case
+from tests.support.isolation.pair import Two, case, shown
 
 
 def _made(two: Two) -> Any:
@@ -56,3 +68,134 @@ def _(two: Two) -> Any:
         # Both tenants' commits have the same numbers; the other tenant's job is not found.
         product.job_id = two.b.done
         return provenance.provenance(session, product)
+
+
+# --- many at once --------------------------------------------------------------------------------------------------
+
+ALL = {"all": True}
+TONE = [{"op": "set", "field": "tone", "value": "alpha edited"}]
+
+
+def _token(two: Two, tenant_id: UUID, kind: Literal["edit", "delete"]) -> str:
+    if kind == "edit":
+        return bulk_jobs.preview_edit(two.workspace, tenant_id, ALL, TONE, actor=ACTOR).confirmation.token
+    return bulk_jobs.preview_delete(two.workspace, tenant_id, ALL, actor=ACTOR).confirmation.token
+
+
+@case("catalog.choosing.choose")
+def _(two: Two) -> Any:
+    return _choose(two)[1]
+
+
+@case("catalog.choosing.sample_of")
+def _(two: Two) -> Any:
+    return _choose(two)[0]
+
+
+def _choose(two: Two) -> Any:
+    with two.session() as session:
+        connection = driver_connection(session)
+        found = pa.record_batch({"id": pa.array([str(one) for one in (*two.a.product_ids, *two.b.product_ids)])})
+        assert choosing.choose(connection, two.b.id, None).products == 0, "alpha's session sees nothing of bravo"
+        connection.execute("DROP TABLE chosen")
+        choice = choosing.choose(connection, two.a.id, None, [found])
+        assert choice.products <= len(two.a.product_ids)
+        assert choosing.sample_of(connection, two.b.id, 10) == []
+        return choosing.sample_of(connection, two.a.id, 10), choice
+
+
+@case("catalog.editing.edited")
+def _(two: Two) -> Any:
+    return _edited(two)
+
+
+@case("catalog.editing.conflicts_of")
+def _(two: Two) -> Any:
+    return _edited(two)
+
+
+def _edited(two: Two) -> Any:
+    edit = editing.calculate("tone", "number", "*", Decimal(2))
+    with two.session() as session:
+        connection = driver_connection(session)
+        choosing.choose(connection, two.a.id, None)
+        assert editing.conflicts_of(connection, two.b.id, [edit]) == []
+        query = editing.edited(two.b.id, [edit]).query
+        assert query is not None
+        assert connection.execute(query).fetchall() == []
+        return editing.conflicts_of(connection, two.a.id, [edit])
+
+
+@case("intake.wanted.wanted_of")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        schema = schemas.current_schema(session)
+        for foreign in ({"job_id": two.b.done}, {"source": "bravo-only"}):
+            with pytest.raises(NotFound):
+                wanted.wanted_of(session, foreign, schema)
+        return wanted.wanted_of(session, {"job_id": two.a.done}, schema)
+
+
+@case("intake.wanted.choose_wanted")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        found = wanted.wanted_of(session, {"filter": {"sku": "X-1"}}, schemas.current_schema(session))
+        return wanted.choose_wanted(two.workspace, session, found)
+
+
+@case("intake.confirmations.ask_confirmation")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        return confirmations.ask_confirmation(session, "edit", {"alpha": 1}, "test")
+
+
+@case("intake.confirmations.find_confirmation")
+def _(two: Two) -> Any:
+    foreign = _token(two, two.a.id, "delete")
+    with tenant_session(two.workspace.app, two.b.id) as session, pytest.raises(NotFound):
+        confirmations.find_confirmation(session, "delete", foreign)
+    with two.session() as session:
+        return confirmations.find_confirmation(session, "delete", foreign).request
+
+
+@case("intake.bulk_jobs.preview_delete")
+def _(two: Two) -> Any:
+    found = bulk_jobs.preview_delete(two.workspace, two.a.id, ALL, actor=ACTOR)
+    return found.sample, found.products
+
+
+@case("intake.bulk_jobs.preview_edit")
+def _(two: Two) -> Any:
+    found = bulk_jobs.preview_edit(two.workspace, two.a.id, ALL, TONE, actor=ACTOR)
+    return found.sample, found.changes, found.conflicts
+
+
+@case("intake.bulk_jobs.confirm_bulk")
+def _(two: Two) -> Any:
+    token = _token(two, two.a.id, "delete")
+    with pytest.raises(NotFound):
+        bulk_jobs.confirm_bulk(two.workspace, two.b.id, "delete", token, actor=ACTOR)
+    job = bulk_jobs.confirm_bulk(two.workspace, two.a.id, "delete", token, actor=ACTOR)
+    return shown(cancelling.cancel_job(two.workspace, two.a.id, job.id, ACTOR))
+
+
+@case("intake.bulk_jobs.run_bulk")
+def _(two: Two) -> Any:
+    return _run(two)
+
+
+@case("intake.running.run_at_once")
+def _(two: Two) -> Any:
+    return _run(two)
+
+
+@case("intake.lease.own_row")
+def _(two: Two) -> Any:
+    return _run(two)
+
+
+def _run(two: Two) -> Any:
+    job = bulk_jobs.confirm_bulk(two.workspace, two.a.id, "edit", _token(two, two.a.id, "edit"), actor=ACTOR)
+    done = running.run_at_once(two.workspace, job)
+    assert done.state == "done"
+    return undoing.undo_job(two.workspace, two.a.id, done.id, actor=ACTOR, origin="api").counts
