@@ -61,11 +61,11 @@ def _published(document: dict[str, Any]) -> dict[str, Any]:
         schemas.pop(name, None)
     used = set()
     for method, operation in (found for methods in document["paths"].values() for found in methods.items()):
-        describe_key(method, operation, described((409, 422)))
         used.update(operation.get("tags", ()))
         # FastAPI promises its own 422 for every parameter, also for texts that cannot be wrong.
         if _FASTAPI_OWN[0] in str(operation["responses"].get("422")):
             del operation["responses"]["422"]
+        describe_key(method, operation, described((409, 422)))
     document["tags"] = [{"name": name, "description": about} for name, about in TAGS.items() if name in used]
     complete(document)
     return document

@@ -112,6 +112,7 @@ _FIELDS: dict[str, Any] = {
     "target": "price",
     "tier": "alias",
     "title": "Not Found",
+    "token": "eyJhbGciOiJIUzI1NiJ9.e30.x2",
     "undoes_job_id": None,
     "undone_by_job_id": None,
     "unit": None,
@@ -193,15 +194,40 @@ _JSON = ("application/json", "multipart/form-data", "application/x-www-form-urle
 def complete(document: dict[str, Any]) -> None:
     """Give every body and every good answer of the document an ``example``, unless it has one."""
     schemas = document["components"]["schemas"]
+    for schema in schemas.values():
+        if "examples" in schema:
+            schema["examples"] = [_whole(example, schema, schemas) for example in schema["examples"]]
     for _, content in bodies(document):
         for kind, media in content.items():
+            plain = kind.partition(";")[0]
             if "example" in media or "examples" in media:
                 continue
-            if kind in _JSON and media.get("schema"):
-                media["example"] = _example(media["schema"], schemas, "", "")
-            elif kind in _TEXTS:
-                media["example"] = _TEXTS[kind]
+            if plain in _JSON and media.get("schema"):
+                media["example"] = _whole(_example(media["schema"], schemas, "", ""), media["schema"], schemas)
+            elif plain in _TEXTS:
+                media["example"] = _TEXTS[plain]
     schemas["Problem"].setdefault("examples", [_MODELS["Problem"]])
+
+
+def _whole(example: Any, schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
+    """An example with its nulls again, where the schema asks for them: FastAPI takes them out of its document."""
+    if "$ref" in schema:
+        return _whole(example, schemas[schema["$ref"].rpartition("/")[2]], schemas)
+    for option in schema.get("anyOf", ()):
+        if _fits(example, option, schemas) or ("$ref" in option and isinstance(example, dict)):
+            return _whole(example, option, schemas)
+    if isinstance(example, list):
+        return [_whole(one, schema.get("items", {}), schemas) for one in example]
+    if not isinstance(example, dict):
+        return example
+    parts = schema.get("properties", {})
+    rest = schema.get("additionalProperties")
+    whole = {
+        key: _whole(value, parts.get(key) or (rest if isinstance(rest, dict) else {}), schemas)
+        for key, value in example.items()
+    }
+    missing = (name for name in schema.get("required", ()) if name not in whole)
+    return whole | {name: None for name in missing if _fits(None, parts.get(name, {}), schemas)}
 
 
 def bodies(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Response, Security
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, WithJsonSchema
 
 from pim_platform.api.dependencies import CallerDep, CredentialDep, SessionDep, Text, WorkspaceDep, bearer
 from pim_platform.api.json_bodies import exact_answer
@@ -60,6 +60,10 @@ class TenantRefs(BaseModel):
     tenants: list[TenantRef]
 
 
+#: Answered exactly, as the number that it is (`json_bodies.exact_answer`).
+_Usd = Annotated[Decimal, WithJsonSchema({"type": "number"}, mode="serialization")]
+
+
 class TenantOut(BaseModel):
     """A tenant and its settings."""
 
@@ -73,10 +77,10 @@ class TenantOut(BaseModel):
     confirm_policy: Literal["never", "saved_mapping_fits", "all_sure"] = Field(
         description="When a proposed mapping is confirmed without a person."
     )
-    claude_daily_budget_usd: Decimal | None = Field(
+    claude_daily_budget_usd: _Usd | None = Field(
         description="What may be spent on Claude per day (UTC), in USD; null: what the installation says."
     )
-    claude_budget_left_usd: Decimal = Field(description="What is left of today's budget.")
+    claude_budget_left_usd: _Usd = Field(description="What is left of today's budget.")
     created_at: datetime
 
 

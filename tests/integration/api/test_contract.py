@@ -29,8 +29,6 @@ CHECKS = (
     "content_type_conformance",
     "response_headers_conformance",
     "response_schema_conformance",
-    "ignored_auth",
-    "negative_data_rejection",
     "use_after_free",
     "ensure_resource_availability",
 )
@@ -59,7 +57,7 @@ def _run(url: str, api: Api, folder: Path, *options: str) -> None:
 
 
 def test_every_answer_is_one_that_the_document_promises(url: str, make_api: Callable[..., Api], tmp_path: Path) -> None:
-    _run(url, make_api("admin"), tmp_path, "--max-examples", "10", "--generation-deterministic")
+    _run(url, make_api("admin"), tmp_path, "--phases", "examples,coverage", "--generation-deterministic")
 
 
 @pytest.mark.full
