@@ -140,8 +140,8 @@ class Plan:
     def _finished(self, parsed_frame: pl.DataFrame) -> pl.DataFrame:
         """The parsed batch with the fields' values, the SKU's key and the row's hash."""
         combined = parsed_frame.with_columns([_combined(output) for output in self.outputs])
-        combined = combined.with_columns(sku_key_expr(pl.col("sku")).alias("sku_key"))
-        return combined.with_columns(self._hash()).drop(pl.selectors.starts_with("v.", "t."))
+        keyed = combined.with_columns(sku_key_expr(pl.col("sku")).alias("sku_key"), self._hash())
+        return keyed.drop(pl.selectors.starts_with("v.", "t."))
 
     def _mended(self, texts: pl.DataFrame, repairs: Counter[str]) -> pl.DataFrame:
         """The trimmed texts with damage undone and transforms applied, and where either could not be."""
