@@ -22,32 +22,20 @@ from pim_platform.catalog.exporting.layout import ExportColumn, chosen_fields, c
 from pim_platform.catalog.exporting.parquet_out import parquet_pieces
 from pim_platform.catalog.exporting.texts import csv_pieces, json_pieces
 from pim_platform.catalog.exporting.workbook import write_workbook
-from pim_platform.catalog.schema import FIELD_TYPES, ProductSchema, SchemaField
+from pim_platform.catalog.notation import guard, guard_foreign, guarded, unguard
+from pim_platform.catalog.schema import SchemaField
 from pim_platform.intake.plan import compile_plan
 from pim_platform.intake.proposal import propose
 from pim_platform.intake.readers.limits import Limits
 from pim_platform.intake.readers.opening import OpenFile
 from pim_platform.intake.validation import Validator
 from pim_platform.storage import exact_json
+from tests.support.odd_catalogue import ODD_TEXTS, SCHEMA
 
-SCHEMA = ProductSchema(
-    fields=(
-        *(SchemaField(name=f"a_{kind}", type=kind) for kind in FIELD_TYPES),
-        *(SchemaField(name=f"l_{kind}", type=kind, localizable=True) for kind in FIELD_TYPES),
-        SchemaField(name="s_string", scopable=True, localizable=True),
-        SchemaField(name="c_price", type="price", scopable=True),
-    ),
-    default_currency="EUR",
-    default_locale="en-US",
-)
 LOCALES = ("en-US", "de-DE", "zh-Hant-TW")
-ODD = ("", " ", "'", "''", "=1+1", "'=1", "-5", "+49 30", "@home", "\tx", "a\r\nb", "a\rb", '"', 'say "hi"', "0012", "1,5",
-       "1e5", "true", "2024-01-01", "#N/A", "Total", "[1]", '["a"]', "{}", '{"a":1}', "null", "NaN", "_x0041_", "x ", " x",
-       "\u00a0", "e\u0301", "1.23E+10", "’s", "日本", "😀", "a|b;c,d\te", "\\", "\\n", "＝1", "\ufeffx", "ß" * 300)  # fmt: skip
-
 # PostgreSQL stores no NUL, UTF-8 no surrogates; XML has no name for U+FFFE and U+FFFF.
 texts = st.one_of(
-    st.sampled_from(ODD),
+    st.sampled_from(ODD_TEXTS),
     st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00\ufffe\uffff"), max_size=12),
 )
 numbers = st.one_of(
@@ -118,7 +106,7 @@ def _cell(column: ExportColumn, product: dict[str, Any], form: str) -> str | Non
     return value if isinstance(value, str) else _dumps(value)
 
 
-def _written(rows: list[dict[str, Any]], form: str, folder: Path, *, guard: bool) -> Path:
+def _written(rows: list[dict[str, Any]], form: str, folder: Path, *, formulas: bool) -> Path:
     locales = None if form == "jsonl" else {field.name: list(LOCALES) for field in SCHEMA.fields if field.localizable}
     columns = columns_of(SCHEMA, chosen_fields(SCHEMA, None), locales)
     kind = "json" if form == "jsonl" else "cells"
@@ -134,14 +122,14 @@ def _written(rows: list[dict[str, Any]], form: str, folder: Path, *, guard: bool
 
     path = folder / f"export.{form}"
     if form == "csv":
-        path.write_bytes(b"".join(csv_pieces(columns, frames(), formulas=guard)))
+        path.write_bytes(b"".join(csv_pieces(columns, frames(), formulas=formulas)))
     elif form == "jsonl":
         path.write_bytes(b"".join(json_pieces(columns, frames())))
     elif form == "parquet":
         digits = {c.header: _digits(frame[c.header], c.kind) for c in columns if c.kind in ("number", "price")}
-        path.write_bytes(b"".join(parquet_pieces(columns, frames(), digits)))
+        path.write_bytes(b"".join(parquet_pieces(columns, frames(), lambda _: digits)))
     else:
-        write_workbook(columns, frames(), path, formulas=guard)
+        write_workbook(columns, frames(), path, formulas=formulas)
     return path
 
 
@@ -192,11 +180,12 @@ def _numbers(value: Any) -> Any:
     return value
 
 
-@pytest.mark.parametrize("guard", [True, False])
+@pytest.mark.full
+@pytest.mark.parametrize("formulas", [True, False])
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(rows=products)
-def test_csv_reads_back_as_it_was(rows: list[dict[str, Any]], guard: bool) -> None:
-    _round_trip(rows, "csv", guard=guard)
+def test_csv_reads_back_as_it_was(rows: list[dict[str, Any]], formulas: bool) -> None:
+    _round_trip(rows, "csv", formulas=formulas)
 
 
 @pytest.mark.full
@@ -205,6 +194,22 @@ def test_csv_reads_back_as_it_was(rows: list[dict[str, Any]], guard: bool) -> No
 @given(rows=products)
 def test_other_formats_read_back_as_they_were(rows: list[dict[str, Any]], form: str) -> None:
     _round_trip(rows, form)
+
+
+@settings(max_examples=200, deadline=None)
+@given(found=st.lists(texts, min_size=1, max_size=20), formulas=st.booleans())
+def test_a_guarded_text_is_no_formula_and_comes_back(found: list[str], formulas: bool) -> None:
+    cells = pl.DataFrame({"text": found}).select(
+        pl.col("text"),
+        cell=guard(pl.col("text"), formulas=formulas),
+        foreign=guard_foreign(pl.col("text")),
+    )
+    back = cells.select(unguard(pl.col("cell")), unguard(pl.col("foreign")))
+    assert back["cell"].to_list() == found
+    assert back["foreign"].to_list() == found
+    assert [guarded(text) for text in found] == cells.select(guard(pl.col("text")))["text"].to_list()
+    if formulas:
+        assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) for cell in cells["cell"])
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "xlsx", "parquet"])
@@ -226,17 +231,17 @@ def test_every_odd_text_reads_back_in(form: str) -> None:
                 "a_price": {"amount": Decimal("-0.00001"), "currency": "KWD"},
             },
         }
-        for index, text in enumerate(ODD)
+        for index, text in enumerate(ODD_TEXTS)
     ]
     _round_trip(rows, form)
 
 
-def _round_trip(rows: list[dict[str, Any]], form: str, *, guard: bool = True) -> None:
+def _round_trip(rows: list[dict[str, Any]], form: str, *, formulas: bool = True) -> None:
     rows = [
         {**row, "sku": f"S-{index}", "id": f"0199b6c2-0000-7000-8000-{index:012}"} for index, row in enumerate(rows)
     ]
     with TemporaryDirectory() as folder:
-        found = _imported(_written(rows, form, Path(folder), guard=guard))
+        found = _imported(_written(rows, form, Path(folder), formulas=formulas))
     assert len(found) == len(rows)
     for row, staged in zip(rows, found, strict=True):
         _assert_same(row, staged)

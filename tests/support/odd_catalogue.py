@@ -18,10 +18,12 @@ from pim_platform.storage.postgres import driver_connection, tenant_session
 from pim_platform.tenancy.audit import Actor
 
 #: Texts that some step of writing, opening or reading a file likes to change.
-ODD_TEXTS = ("", " ", "'", "''", "=1+1", "'=1", "-5", "+49 30", "@home", "\tx", "a\r\nb", "a\rb", '"', 'say "hi"',
-       "0012", "1,5", "1e5", "true", "2024-01-01", "#N/A", "Total", "[1]", '["a"]', "{}", '{"a":1}', "null", "NaN", "_x0041_",
-       "x ", " x", "\u00a0", "e\u0301", "1.23E+10", "’s", "日本", "😀", "a|b;c,d\te", "\\", "\\n", "＝1", "\ufeffx",
-       '="12"', "'0123", "ß" * 300)  # fmt: skip
+ODD_TEXTS = (
+    "", " ", "'", "''", "=1+1", "'=1", "-5", "+49 30", "@home", "\tx", "a\r\nb", "a\rb", '"', 'say "hi"', "0012", "1,5",
+    "1e5", "true", "2024-01-01", "#N/A", "Total", "[1]", '["a"]', "{}", '{"a":1}', "null", "NaN", "_x0041_", "x ", " x",
+    "\u00a0", "e\u0301", "1.23E+10", "’s", "日本", "😀", "a|b;c,d\te", "\\", "\\n", "＝1", "\ufeffx", '="12"', "'0123",
+    "ß" * 300,
+)  # fmt: skip
 
 SCHEMA = ProductSchema(
     fields=(
@@ -31,6 +33,7 @@ SCHEMA = ProductSchema(
         SchemaField(name="c_price", type="price", scopable=True),
         SchemaField(name="description_de"),
         SchemaField(name="status"),
+        SchemaField(name="key"),
         SchemaField(name="weight_g", type="number"),
     ),
     default_currency="EUR",
@@ -58,6 +61,7 @@ def odd_products() -> list[dict[str, Any]]:
                     "a_string": text,
                     "description_de": text,
                     "status": text,
+                    "key": text,
                     "weight_g": number,
                     "a_number": number,
                     "a_boolean": index % 2 == 0,

@@ -149,7 +149,7 @@ def _pieces(
     elif request.format == "parquet":
         from pim_platform.catalog.exporting.parquet_out import parquet_pieces
 
-        yield from parquet_pieces(columns, frames, products.digits(columns))
+        yield from parquet_pieces(columns, frames, products.digits)
     else:
         from pim_platform.catalog.exporting.workbook import check_size, write_workbook
 

@@ -7,7 +7,7 @@ JSON text, because their members differ from product to product.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import polars as pl
 import pyarrow as pa
@@ -17,6 +17,8 @@ from pim_platform.catalog.exporting.layout import ExportColumn
 
 #: Digits of Parquet's widest common decimal (16 bytes).
 _MOST_DIGITS = 38
+
+_MAGIC = b"PAR1"
 
 Digits = Mapping[str, tuple[int, int] | None]
 
@@ -58,16 +60,26 @@ class _Sink:
         return taken
 
 
-def parquet_pieces(columns: Sequence[ExportColumn], frames: Iterator[pl.DataFrame], digits: Digits) -> Iterator[bytes]:
-    """The file; ``digits`` as :meth:`pim_platform.catalog.exporting.reading.Products.digits` tells them."""
+def parquet_pieces(
+    columns: Sequence[ExportColumn],
+    frames: Iterator[pl.DataFrame],
+    digits_of: Callable[[Sequence[ExportColumn]], Digits],
+) -> Iterator[bytes]:
+    """The file; ``digits_of`` as :meth:`pim_platform.catalog.exporting.reading.Products.digits` tells them."""
+    yield _MAGIC  # every file begins so: who waits for the answer has it while the digits are counted
+    digits = digits_of(columns)
     schema = pa.schema([pa.field(column.header, _type(column, digits)) for column in columns])
     sink = _Sink()
+    begun = False
     with pq.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, compression="zstd", compression_level=1) as writer:
         for frame in frames:
             typed = frame.select(_expression(column, digits) for column in columns)
             writer.write_table(typed.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema))
-            yield sink.take()
-    yield sink.take()
+            piece = sink.take()
+            yield piece if begun else piece.removeprefix(_MAGIC)
+            begun = True
+    piece = sink.take()
+    yield piece if begun else piece.removeprefix(_MAGIC)
 
 
 def _decimal(column: ExportColumn, digits: Digits) -> tuple[int, int] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 from uuid import UUID
 
@@ -23,6 +24,8 @@ FIRST_ROWS, MOST_ROWS = 1_000, 32_768
 #: Bytes of text that a batch should have; its rows follow from those of the batch before.
 _BATCH_BYTES = 8 * 1024**2
 
+#: Column of the keys beside those of the headers; no field is called so.
+_KEY = ":key"
 _CHOSEN = sql.Identifier("export_keys")
 _TIME = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
 
@@ -94,29 +97,29 @@ class Products:
 
     def frames(self, columns: Sequence[ExportColumn], form: Form) -> Iterator[pl.DataFrame]:
         """The products by key: a String column per header, null where there is no value; no frame is empty."""
-        schema = {"key": pl.String, **{str(index): pl.String for index in range(len(columns))}}
-        headers = [column.header for column in columns]
+        record, headers = _record(columns, form), [column.header for column in columns]
         values = sql.SQL(", ").join(_value(column, form, self._tenant) for column in columns)
-        after, rows = "", FIRST_ROWS
-        while True:
-            query = sql.SQL(
-                "COPY (SELECT p.sku_key, {values} FROM {source}, {record} ORDER BY p.sku_key) TO STDOUT (FORMAT csv)"
-            ).format(
-                values=values,
-                source=self._source(sql.SQL("sku_key > {}").format(sql.Literal(after)), rows),
-                record=_record(columns, form),
-            )
-            with self._connection.cursor() as cursor, cursor.copy(query) as copy:
+
+        def read(after: str, rows: int) -> tuple[pl.DataFrame, int]:
+            source = self._source(sql.SQL("sku_key > {}").format(sql.Literal(after)), rows)
+            query = sql.SQL("COPY (SELECT p.sku_key, {} FROM {}, {} ORDER BY p.sku_key) TO STDOUT (FORMAT csv)")
+            with self._connection.cursor() as cursor, cursor.copy(query.format(values, source, record)) as copy:
                 text = b"".join(copy)
-            if not text:
+            return _parsed(text, headers), len(text)
+
+        rows = FIRST_ROWS
+        with ThreadPoolExecutor(1, thread_name_prefix="export") as ahead:
+            coming = ahead.submit(read, "", rows)
+            while True:
+                frame, size = coming.result()
+                if frame.height == rows:  # read by a thread while the caller works on this one
+                    rows = min(MOST_ROWS, max(1, _BATCH_BYTES * rows // size))
+                    coming = ahead.submit(read, frame[_KEY][-1], rows)
+                    yield frame.drop(_KEY)
+                    continue
+                if frame.height:
+                    yield frame.drop(_KEY)
                 return
-            # An empty text is quoted, what is not there is not: both come back as what they are.
-            frame = pl.read_csv(io.BytesIO(text), has_header=False, schema=schema)
-            after = frame["key"][-1]
-            yield frame.drop("key").rename(dict(zip(map(str, range(len(headers))), headers, strict=True)))
-            if frame.height < rows:
-                return
-            rows = min(MOST_ROWS, max(1, _BATCH_BYTES * frame.height // len(text)))
 
     def _source(self, condition: sql.Composable | None = None, rows: int | None = None) -> sql.Composable:
         """The products as ``p``: all, or the first ``rows`` by key of those that meet a condition on ``sku_key``."""
@@ -135,6 +138,15 @@ class Products:
         row = self._connection.execute(query).fetchone()
         assert row is not None
         return tuple(row)
+
+
+def _parsed(text: bytes, headers: list[str]) -> pl.DataFrame:
+    """Rows of COPY's CSV under the headers, their keys beside them; an empty text is quoted there, what is no value is not."""
+    names = dict(zip(map(str, range(len(headers))), headers, strict=True))
+    schema = {_KEY: pl.String, **dict.fromkeys(names, pl.String)}
+    if not text:
+        return pl.DataFrame(schema=schema).rename(names)
+    return pl.read_csv(io.BytesIO(text), has_header=False, schema=schema).rename(names)
 
 
 def choose(connection: psycopg.Connection[Any], batches: Iterable[pa.RecordBatch]) -> None:

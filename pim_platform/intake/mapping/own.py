@@ -87,7 +87,7 @@ def _decimal(profile: ColumnProfile) -> Literal[".", ","]:
 
 def _type(profile: ColumnProfile) -> FieldType:
     """The type of a field that this tenant does not have, by its cells: an export of another one."""
-    examples = profile.examples
+    examples = [text for text in profile.examples if text != "[]"] or profile.examples
     if not examples:
         return "string"
     if all(_PRICE.fullmatch(text) for text in examples):
