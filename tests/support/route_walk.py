@@ -128,10 +128,13 @@ def _listen(client: TestClient, path: str, headers: dict[str, str]) -> Answer:
     heard: list[str] = []
     try:
         with client.websocket_connect(path, headers=headers) as socket:
+            if not headers:
+                socket.send_text("{}")  # it waits for a first message that says who calls
             while True:
                 message = socket.receive()
                 if message["type"] == "websocket.close":
-                    return Answer(101, "\n".join([*heard, str(message.get("reason") or "")]), "")
+                    status = 101 if message["code"] == 1000 else message["code"]
+                    return Answer(status, "\n".join([*heard, str(message.get("reason") or "")]), "")
                 heard.append(message.get("text") or repr(message.get("bytes")))
     except WebSocketDenialResponse as refused:
         return Answer(refused.status_code, refused.text, str(refused.headers), refused)

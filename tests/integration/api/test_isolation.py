@@ -131,6 +131,9 @@ CASES: dict[Key, Case] = {
     ("GET", "/api/pim/webhooks/{webhook_id}/deliveries/{delivery_id}/"): Case(404, code="unknown_webhook"),
     ("POST", "/api/pim/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver/"): Case(404, code="unknown_webhook"),
     ("DELETE", "/api/pim/webhooks/{webhook_id}/"): Case(404, code="unknown_webhook"),
+    ("GET", "/api/pim/import/{job_id}/events/"): Case(404, code="unknown_job", figures=True),
+    ("POST", "/api/pim/import/{job_id}/ticket/"): Case(404, code="unknown_job"),
+    ("WS", "/ws/pim/import/{job_id}"): Case(404, figures=True, role="viewer", scope="imports:read"),
     ("POST", "/api/pim/import/{job_id}/undo/"): Case(404, code="unknown_job"),
 }
 

@@ -27,6 +27,7 @@ from pim_platform.intake import (
     lease,
     manifests,
     previews,
+    progress,
     promoting,
     proposing,
     publishing,
@@ -523,6 +524,14 @@ def _(two: Two) -> Any:
 def _(two: Two) -> Any:
     with two.session() as session:
         return landing.skips_unchanged(session, "test", None)
+
+
+@case("intake.progress.progress_of")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        found = progress.progress_of(session, [two.a.done, two.b.done])
+        assert set(found) == {two.a.done}
+        return found
 
 
 @case("intake.undoing.commits_of")
