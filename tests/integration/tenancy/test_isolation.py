@@ -32,7 +32,7 @@ from pim_platform.storage.endpoints import Endpoints
 from pim_platform.storage.postgres import anonymous_session, engine_of, tenant_session
 from pim_platform.tenancy import keys, logins
 from pim_platform.tenancy.audit import Actor
-from tests.support.isolation import catalog, intake, limits, products, tenancy  # noqa: F401  # their cases
+from tests.support.isolation import catalog, intake, limits, products, syndication, tenancy  # noqa: F401  # their cases
 from tests.support.isolation.pair import ABOVE_TENANTS, CASES, Two, make_side, shown
 
 # --- the catalogue's own word ------------------------------------------------------------------------------------
@@ -239,7 +239,8 @@ def test_a_function_neither_shows_nor_touches_the_other_tenant(
 
     told = shown(CASES[name](two))
 
-    for secret in ("bravo", str(two.b.id), str(two.b.done), str(two.b.waiting), *map(str, two.b.product_ids)):
+    hooks = (str(two.b.webhook), str(two.b.delivery))
+    for secret in ("bravo", str(two.b.id), str(two.b.done), str(two.b.waiting), *hooks, *map(str, two.b.product_ids)):
         assert secret not in told, f"{name} tells {secret}"
     assert fingerprint(admin, two.workspace, two.b.id) == before
 
@@ -330,6 +331,8 @@ INSERTS = {
     "pim.audit_logs": "INSERT INTO pim.audit_logs (tenant_id, actor, action, object_kind) VALUES (:t, 'x', 'x', 'x')",
     "pim.product_schemas": "INSERT INTO pim.product_schemas (tenant_id, version, fields, default_currency, "
     "default_locale, actor) VALUES (:t, 99, '[]', 'EUR', 'en-US', 'x')",
+    "pim.webhooks": "INSERT INTO pim.webhooks (tenant_id, url, events, secret) "
+    "VALUES (:t, 'https://planted.invalid/', ARRAY['product.created'], 'x')",
     "pim.uploads": "INSERT INTO pim.uploads (tenant_id, sha256, size_bytes, object_key) "
     "VALUES (:t, repeat('0', 64), 1, 'k')",
 }

@@ -13,6 +13,8 @@ from pim_platform.intake import cancelling, confirming, feeds, jobs, proposing, 
 from pim_platform.intake.models import Feed, ImportJob
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
+from pim_platform.syndication import deliveries, subscriptions
+from pim_platform.syndication.models import EVENTS
 from pim_platform.tenancy import invitations, keys, usage, users
 from pim_platform.tenancy.tenants import TenantInfo, create_tenant
 from tests.support.imports import ACTOR, import_bytes, land_bytes
@@ -22,6 +24,9 @@ CONFIRM = {
     "mapping": {"SKU": "sku", "Name": "name", "Colour": "tone", "Price": "price"},
     "fields": [{"name": "tone"}, {"name": "price", "type": "price"}],
 }
+
+
+NOBODY = UUID(int=0)
 
 
 @dataclass
@@ -35,6 +40,8 @@ class Side:
     key: str
     user: str
     product_ids: list[UUID] = field(default_factory=list)
+    webhook: UUID = NOBODY
+    delivery: UUID = NOBODY
 
     @property
     def id(self) -> UUID:
@@ -95,6 +102,11 @@ def make_side(workspace: Workspace, word: str, price: int) -> Side:
     tenant = create_tenant(
         workspace.app, f"{word}{uuid4().hex[:10]}", currency="EUR", locale="en-US", timezone="UTC", actor=ACTOR
     )
+    with tenant_session(workspace.app, tenant.id) as session:
+        url = f"https://{word}.invalid/"
+        webhook, _ = subscriptions.create_webhook(
+            session, workspace.settings, url=url, events=EVENTS, import_products=True, actor=ACTOR
+        )
     job = import_bytes(workspace, tenant.id, CONTENT.format(word, price).encode(), confirm=CONFIRM)
     waiting = land_bytes(workspace, tenant.id, CONTENT.format(f"{word} waiting", price).encode())
     proposing.propose_job(workspace, tenant.id, waiting)
@@ -110,6 +122,8 @@ def make_side(workspace: Workspace, word: str, price: int) -> Side:
     side = Side(tenant, word, job.id, waiting, key, user)
     with tenant_session(workspace.app, tenant.id) as session:
         side.product_ids = [product.id for product in products.list_products(session).products]
+        side.webhook = webhook.id
+        side.delivery = deliveries.list_deliveries(session, webhook.id).deliveries[0].id
     return side
 
 
@@ -149,6 +163,9 @@ ABOVE_TENANTS = {
     "tenancy.users.make_operator_link": "for the operator's command line; never behind a tenant's key",
     "tenancy.users.change_password": "a person's own; tested in test_users",
     "tenancy.users.end_logins": "for the operator's command line; never behind a tenant's key",
+    "syndication.deliveries.forget_deliveries": "the collector's, for operators and a schedule; tested beside it",
+    "syndication.delivering.deliver": "the worker serves every tenant, each in a session of its own; tested beside it",
+    "syndication.subscriptions.secrets_of": "decrypts what it is given; has no database",
     "intake.collecting.collect": "the collector, for operators and a schedule; tested beside it",
     "intake.assisting.assist_without_server": "for a file without a tenant; has no database",
     "intake.mapping.claude.api_key": "reads a setting",
