@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.feeds import FEED_ASSETS, FEED_JOB
 from assets.imports import ASSETS, IMPORT_JOB, SEGMENTATION
 from assets.maintenance import MAINTENANCE_ASSETS, MAINTENANCE_SCHEDULES
 from assets.models import build_model_assets, build_model_schedules
@@ -15,6 +16,7 @@ from assets.syndication import DELIVERY_JOB, SYNDICATION_ASSETS
 from dbt_like_sql.loader import load_models
 from pim_platform.storage.endpoints import APP_ROLE
 from resources import ClickHouseResource, ImportRunResource, PostgresResource, WorkspaceResource
+from sensors.feeds import FEED_SENSORS
 from sensors.imports import SENSORS
 from sensors.webhooks import WEBHOOK_SENSORS
 
@@ -33,10 +35,11 @@ def build_defs(overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
             *ASSETS,
             *MAINTENANCE_ASSETS,
             *SYNDICATION_ASSETS,
+            *FEED_ASSETS,
             *build_model_assets(models, upstream={"segmentation.products": SEGMENTATION}, readers=[APP_ROLE]),
         ],
-        jobs=[IMPORT_JOB, DELIVERY_JOB],
-        sensors=[*SENSORS, *WEBHOOK_SENSORS],
+        jobs=[IMPORT_JOB, DELIVERY_JOB, FEED_JOB],
+        sensors=[*SENSORS, *WEBHOOK_SENSORS, *FEED_SENSORS],
         schedules=[*MAINTENANCE_SCHEDULES, *build_model_schedules(models)],
         resources=resources | dict(overrides or {}),
         executor=dg.in_process_executor,

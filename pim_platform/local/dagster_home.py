@@ -23,6 +23,9 @@ LOCATION = "pim"
 TENANT_TAG = "pim/tenant"
 """Run tag whose value is a tenant: one run per tenant at a time."""
 
+FEED_TAG = "pim/feed"
+"""Run tag of fetches: two of them at a time, whosever they are."""
+
 _TABLES = ("runs", "event_logs", "jobs", "alembic_version")  # one of each of Dagster's three storages, and its own
 
 
@@ -54,7 +57,11 @@ def instance_config(home: Home, endpoints: Endpoints) -> dict[str, Any]:
             "max_concurrent_runs": 4,
             # Looking every second instead of every five saves 1.4 s of an import's 5.4 s.
             "dequeue_interval_seconds": 1,
-            "tag_concurrency_limits": [{"key": TENANT_TAG, "value": {"applyLimitPerUniqueValue": True}, "limit": 1}],
+            "tag_concurrency_limits": [
+                {"key": TENANT_TAG, "value": {"applyLimitPerUniqueValue": True}, "limit": 1},
+                # A fetch may wait an hour for a slow server; imports do not wait for it.
+                {"key": FEED_TAG, "limit": 2},
+            ],
         },
         # The default launcher tells nobody of a run that never starts; the lease (D19) watches the others.
         "run_monitoring": {"enabled": True, "start_timeout_seconds": 180, "cancel_timeout_seconds": 60},

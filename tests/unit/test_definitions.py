@@ -14,12 +14,13 @@ def test_the_graph_holds_what_it_is_known_for() -> None:
         "segmentation/products",
         "tenant/products",
         "pim/webhook_deliveries",
+        "intake/feeds",
         "clickhouse/models/catalogue_growth",
         "clickhouse/models/completeness_by_field",
         "postgres/models/mapping_accuracy",
         "postgres/models/reject_reasons",
     }
-    assert {sensor.name for sensor in defs.sensors or []} == {"inbox", "due_imports", "publisher", "webhooks"}
+    assert {sensor.name for sensor in defs.sensors or []} == {"inbox", "due_imports", "publisher", "webhooks", "feeds"}
     assert {schedule.name for schedule in defs.schedules or []} >= {"models_hourly_schedule", "maintenance_daily"}
 
 
