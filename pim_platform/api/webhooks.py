@@ -31,6 +31,7 @@ from pim_platform.syndication.trying import try_webhook
 router = APIRouter(prefix="/api/pim/webhooks", tags=["webhooks"], route_class=KeyRoute, dependencies=[Security(bearer)])
 
 _NEEDS = needs("admin", scope="webhooks:manage")
+_SHOWS_SECRET = needs("admin", scope="webhooks:manage", keeps="nothing")
 
 _ID = "01a1fc95-e36a-7de1-9112-478c69e3dddc"
 _SHOWN: dict[str, Any] = {
@@ -230,7 +231,7 @@ def webhooks(session: SessionDep) -> dict[str, Any]:
     summary="Subscribe a receiver",
     response_model=WebhookSecretOut,
     responses=documented(409, 413, 422),
-    openapi_extra=_NEEDS,
+    openapi_extra=_SHOWS_SECRET,
 )
 def create(workspace: WorkspaceDep, caller: CallerDep, body: WebhookIn) -> dict[str, Any]:
     """Tell a receiver of events from now on. The answer holds the signing secret, once."""
@@ -309,7 +310,7 @@ def disable(workspace: WorkspaceDep, caller: CallerDep, webhook_id: UUID) -> dic
     summary="Make a new secret",
     response_model=WebhookSecretOut,
     responses=documented(404, 422),
-    openapi_extra=_NEEDS,
+    openapi_extra=_SHOWS_SECRET,
 )
 def rotate(workspace: WorkspaceDep, caller: CallerDep, webhook_id: UUID) -> dict[str, Any]:
     """Replace the signing secret; for 24 hours calls are signed with the one before as well."""
