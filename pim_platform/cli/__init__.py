@@ -21,7 +21,7 @@ _COMMANDS = {
     "export": ("pim_platform.cli.export:export_command", "Write a tenant's products to a file that imports back."),
     "gc": ("pim_platform.cli.gc:gc_command", "Remove stored files and logs that nothing refers to any more."),
     "import": ("pim_platform.cli.imports:import_command", "Import a product file into a tenant's catalogue."),
-    "key": ("pim_platform.cli.tenancy:key", "Make API keys."),
+    "key": ("pim_platform.cli.keys:key", "Make, list and revoke API keys."),
     "mapping": ("pim_platform.cli.mapping:mapping", "Saved mappings, how right proposals have been, Claude's costs."),
     "migrate": ("pim_platform.cli.stack:migrate_command", "Bring both engines to the newest version."),
     "openapi": ("pim_platform.cli.openapi:openapi_command", "Write the API's OpenAPI document."),
@@ -30,11 +30,12 @@ _COMMANDS = {
     "publish": ("pim_platform.cli.publish:publish_command", "Bring ClickHouse up to date, rebuild or check it."),
     "release": ("pim_platform.cli.undo:release_command", "Let a held import run."),
     "rework": ("pim_platform.cli.rework:rework_command", "Import corrected rejects into the job they came from."),
-    "source": ("pim_platform.cli.undo:source", "Say how the files of a source are imported."),
+    "source": ("pim_platform.cli.sources:source", "Say how a source is imported and fetched; fetch it."),
     "status": ("pim_platform.cli.stack:status", "Say what runs; exit 0 when every part is ready."),
     "tenant": ("pim_platform.cli.tenancy:tenant", "Make and list tenants."),
     "undo": ("pim_platform.cli.undo:undo_command", "Take back what an import did, field by field."),
     "up": ("pim_platform.cli.stack:up", "Run everything on this machine until Ctrl-C."),
+    "user": ("pim_platform.cli.users:user", "Invite and remove people, change roles, set passwords anew."),
     "webhooks": ("pim_platform.cli.webhooks:webhooks", "Deliver events that wait for receivers."),
 }
 

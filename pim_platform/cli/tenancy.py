@@ -1,4 +1,4 @@
-"""``pim tenant`` and ``pim key``: they start this home's engines if none run, and stop them after."""
+"""``pim tenant``: starts this home's engines if none run, and stops them after."""
 
 from __future__ import annotations
 
@@ -125,43 +125,3 @@ def analyst(slug: str) -> None:
 
 
 tenant.add_command(quota)
-
-
-@click.group("key")
-def key() -> None:
-    """Make API keys."""
-
-
-@key.command("create")
-@click.option("--tenant", "slug", required=True, help="Slug of the tenant that the key belongs to.")
-@click.option(
-    "--role",
-    type=click.Choice(["admin", "editor", "reviewer", "viewer"]),
-    default="editor",
-    show_default=True,
-    help="What the key may do.",
-)
-@click.option("--name", default="cli", show_default=True, help="What the key is for.")
-@click.option(
-    "--rate-limit",
-    type=click.IntRange(min=0),
-    help="Requests per window; 0: no limit; left out: PIM_RATE_LIMIT_REQUESTS.",
-)
-def create_key_command(slug: str, role: str, name: str, rate_limit: int | None) -> None:
-    """Make a key and print it; it cannot be shown again."""
-    from typing import cast
-
-    from pim_platform.cli.actor import cli_actor
-    from pim_platform.local.engines import engines
-    from pim_platform.storage.postgres import app_engine
-    from pim_platform.tenancy.keys import Role, make_key
-    from pim_platform.tenancy.tenants import find_tenant
-
-    settings = get_settings()
-    with engines(settings):
-        engine = app_engine(settings)
-        tenant_id = find_tenant(engine, slug).id
-        _, made = make_key(
-            engine, tenant_id, role=cast("Role", role), name=name, actor=cli_actor(), rate_limit=rate_limit
-        )
-    click.echo(made)

@@ -1,0 +1,111 @@
+"""``pim key``: API keys of a tenant, for whoever operates the installation."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from pim_platform.settings import get_settings
+
+_ROLES = ["admin", "editor", "reviewer", "viewer"]
+
+
+@click.group("key")
+def key() -> None:
+    """Make, list and revoke API keys."""
+
+
+@key.command("create")
+@click.option("--tenant", "slug", required=True, help="Slug of the tenant that the key belongs to.")
+@click.option("--role", type=click.Choice(_ROLES), default="editor", show_default=True, help="What the key may do.")
+@click.option("--name", default="cli", show_default=True, help="What the key is for.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    help="Limit the key to this part of what its role may, such as products:read; may be given several times.",
+)
+@click.option("--days", type=click.IntRange(1, 36_500), help="Days after which the key ends; left out: never.")
+@click.option(
+    "--rate-limit",
+    type=click.IntRange(min=0),
+    help="Requests per window; 0: no limit; left out: PIM_RATE_LIMIT_REQUESTS.",
+)
+def create(slug: str, role: str, name: str, scopes: tuple[str, ...], days: int | None, rate_limit: int | None) -> None:
+    """Make a key and print it; it cannot be shown again."""
+    from datetime import UTC, datetime, timedelta
+    from typing import cast
+
+    from pim_platform.cli.actor import cli_actor
+    from pim_platform.local.engines import engines
+    from pim_platform.storage.postgres import app_engine
+    from pim_platform.tenancy.keys import Role, Scope, make_key
+    from pim_platform.tenancy.tenants import find_tenant
+
+    settings = get_settings()
+    with engines(settings):
+        engine = app_engine(settings)
+        _, made = make_key(
+            engine,
+            find_tenant(engine, slug).id,
+            role=cast("Role", role),
+            name=name,
+            actor=cli_actor(),
+            scopes=cast("tuple[Scope, ...]", scopes) or None,
+            expires_at=datetime.now(UTC) + timedelta(days=days) if days else None,
+            rate_limit=rate_limit,
+        )
+    click.echo(made)
+
+
+@key.command("list")
+@click.option("--tenant", "slug", required=True, help="Slug of the tenant.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
+def list_command(slug: str, as_json: bool) -> None:
+    """List a tenant's keys, newest first, without the keys themselves."""
+    from pim_platform.local.engines import engines
+    from pim_platform.storage.postgres import app_engine, tenant_session
+    from pim_platform.tenancy.keys import KeyInfo, list_keys
+    from pim_platform.tenancy.tenants import find_tenant
+
+    settings = get_settings()
+    found: list[KeyInfo] = []
+    with engines(settings):
+        engine = app_engine(settings)
+        with tenant_session(engine, find_tenant(engine, slug).id) as session:
+            cursor = None
+            while True:
+                page, cursor = list_keys(session, cursor=cursor, limit=500)
+                found += page
+                if cursor is None:
+                    break
+    if as_json:
+        click.echo(json.dumps([one.as_json() for one in found], default=str))
+        return
+    for one in found:
+        used = f"used {one.last_used_at:%Y-%m-%d %H:%M}" if one.last_used_at else "never used"
+        ends = f", until {one.expires_at:%Y-%m-%d}" if one.expires_at else ""
+        scopes = ",".join(one.scopes) if one.scopes else "all scopes"
+        click.echo(f"{one.id}  {one.prefix}...  {one.state:<7}  {one.role:<8}  {scopes}  {used}{ends}  {one.name}")
+
+
+@key.command("revoke")
+@click.argument("key_id", type=click.UUID)
+@click.option("--tenant", "slug", required=True, help="Slug of the tenant that the key belongs to.")
+def revoke(key_id: str, slug: str) -> None:
+    """Let the key with this id (see the list) open nothing from now on."""
+    from uuid import UUID
+
+    from pim_platform.cli.actor import cli_actor
+    from pim_platform.local.engines import engines
+    from pim_platform.storage.postgres import app_engine, tenant_session
+    from pim_platform.tenancy.keys import revoke_key
+    from pim_platform.tenancy.tenants import find_tenant
+
+    settings = get_settings()
+    with engines(settings):
+        engine = app_engine(settings)
+        with tenant_session(engine, find_tenant(engine, slug).id) as session:
+            revoked = revoke_key(session, UUID(str(key_id)), actor=cli_actor())
+    click.echo(f"key {revoked.prefix}... ({revoked.name}) is revoked")
