@@ -35,6 +35,8 @@ _BLANK = "\\t-\\r\\x1c-\\x1f \\x85\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u20
 _GUARDED = f"^'*(?:[{_FORMULA}{_BLANK}]|$)|[{_BLANK}]$"
 #: The same, where formulas are not guarded against: only what could not be told apart otherwise.
 _AMBIGUOUS = f"^'+(?:[{_FORMULA}{_BLANK}]|$)|^[{_BLANK}]|^$|[{_BLANK}]$"
+#: A cell that some spreadsheet may take for a formula, however many apostrophes are in front.
+_FOREIGN = f"^'*(?:[{_BLANK}]*[{_FORMULA}]|[\\t\\r\\n])"
 #: A number as people type it: no formula, whatever sign is in front.
 _NUMBER = r"^[+\-]?[0-9][0-9.,' ]*$"
 
@@ -95,13 +97,22 @@ def unguard(cell: pl.Expr) -> pl.Expr:
 
 
 def guard_foreign(cell: pl.Expr) -> pl.Expr:
-    """Cells of somebody else's file, of unknown type, guarded: those that are plain numbers stay as they are."""
+    """Cells of somebody else's file, of unknown type, guarded against formulas; plain numbers stay as they are."""
     import polars as pl
 
-    unsafe = (cell.str.contains(_GUARDED) & ~cell.str.contains(_NUMBER)) & (cell != "")
+    unsafe = cell.str.contains(_FOREIGN) & ~cell.str.contains(_NUMBER)
     return pl.when(unsafe.not_()).then(cell).otherwise(pl.concat_str(pl.lit("'"), cell))
 
 
-def is_unsafe(cells: pl.Series) -> bool:
-    """Whether any of the cells is one that the guard changes."""
-    return bool(cells.str.contains(_GUARDED).any())
+def guarded_foreign(cell: str) -> str:
+    """The same for one text.
+
+    >>> guarded_foreign("=1+1"), guarded_foreign("-5"), guarded_foreign("-5 EUR")
+    ("'=1+1", '-5', "'-5 EUR")
+    """
+    return f"'{cell}" if re.search(_FOREIGN, cell) and not re.search(_NUMBER, cell) else cell
+
+
+def unguard_foreign(cells: pl.Series) -> pl.Series:
+    """Trimmed cells of any file without the guard that many programs write (and :func:`guard_foreign`)."""
+    return cells.str.replace(f"^'({_FOREIGN[1:]})", "$1").str.strip_chars()

@@ -36,6 +36,7 @@ from pim_platform.catalog.diff import PLAN
 from pim_platform.catalog.identity import sku_key_expr
 from pim_platform.catalog.incoming import COLUMNS, Column, Incoming
 from pim_platform.catalog.joins import joining
+from pim_platform.catalog.notation import guard
 from pim_platform.catalog.schema import ProductSchema
 
 Action = Literal["create", "update", "reject", "deactivate", "delete"]
@@ -341,6 +342,7 @@ def csv_pieces(
             for batch in file.iter_batches(_PIECE_LINES):
                 lines = _filtered(pl.LazyFrame(batch), action, field, sku_key).select(*_COPIED).collect()
                 if lines.height:
+                    lines = lines.with_columns(guard(pl.col("sku")))  # values are JSON: none begins like a formula
                     yield lines.write_csv(include_header=False).encode()
 
 

@@ -2,7 +2,8 @@
 
 Delimited text comes back as it was written, a workbook as a workbook, JSON as JSON Lines. XML and Parquet, which
 nobody corrects by hand, come back as CSV. Every one of them can be corrected and uploaded again
-(:mod:`pim_platform.intake.reworking`).
+(:mod:`pim_platform.intake.reworking`). What a spreadsheet would take for a formula is guarded
+(:mod:`pim_platform.catalog.notation`), which importing undoes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path, PurePosixPath
 import polars as pl
 import pyarrow.parquet as pq
 
+from pim_platform.catalog.notation import guard_foreign, guarded_foreign, unguard
 from pim_platform.catalog.staged import RAW_PREFIX, REJECT_COLUMNS
 from pim_platform.intake.dialect import Dialect
 
@@ -68,12 +70,12 @@ def write_rejects_file(reject_paths: Sequence[Path], headers: Sequence[str], dia
     rows = sum(pq.read_metadata(path).num_rows for path in reject_paths)
     form = reject_format(dialect, rows)
     if form is _XLSX:
-        return _write_workbook(reject_paths, headers, out_path)
+        return _write_workbook(reject_paths, headers, dialect, out_path)
     if form is _JSON_LINES:
-        return _write_json_lines(reject_paths, headers, out_path)
+        return _write_json_lines(reject_paths, headers, out_path, own=dialect.notation == "own")
     if dialect.format == "csv":
         return write_rejects_csv(reject_paths, headers, dialect, out_path)
-    return _write(reject_paths, headers, Dialect(), out_path, "utf-8-sig")
+    return _write(reject_paths, headers, Dialect(notation=dialect.notation), out_path, "utf-8-sig")
 
 
 def write_rejects_csv(reject_paths: Sequence[Path], headers: Sequence[str], dialect: Dialect, out_path: Path) -> int:
@@ -102,8 +104,8 @@ def _write(paths: Sequence[Path], headers: Sequence[str], dialect: Dialect, out_
     count = 0
     # The text layer writes a byte order mark once, however many pieces follow.
     with out_path.open("w", encoding=encoding, newline="") as out:
-        out.write(_line([*headers, *TOLD], dialect.delimiter, quote))
-        for frame in _frames(paths, headers):
+        out.write(_line([*map(guarded_foreign, headers), *TOLD], dialect.delimiter, quote))
+        for frame in _guarded(_frames(paths, headers), dialect):
             count += frame.height
             out.write(frame.write_csv(include_header=False, separator=dialect.delimiter, quote_char=quote))
     return count
@@ -115,7 +117,15 @@ def _line(cells: list[str], delimiter: str, quote: str) -> str:
     return delimiter.join(written) + "\n"
 
 
-def _write_workbook(paths: Sequence[Path], headers: Sequence[str], out_path: Path) -> int:
+def _guarded(frames: Iterator[pl.DataFrame], dialect: Dialect) -> Iterator[pl.DataFrame]:
+    """The rejects as spreadsheets may open them; cells of the platform's own notation are guarded already."""
+    told = [name for name in TOLD if name != "row"]
+    for frame in frames:
+        cells = [] if dialect.notation == "own" else [name for name in frame.columns if name.startswith(RAW_PREFIX)]
+        yield frame.with_columns(guard_foreign(pl.col(name)) for name in [*cells, *told])
+
+
+def _write_workbook(paths: Sequence[Path], headers: Sequence[str], dialect: Dialect, out_path: Path) -> int:
     import xlsxwriter  # only who writes workbooks pays for loading it
 
     count = 0
@@ -125,27 +135,30 @@ def _write_workbook(paths: Sequence[Path], headers: Sequence[str], out_path: Pat
         # Longer texts than Excel shows are the file's own: none is cut.
         sheet.xls_strmax = 1 << 31
         sheet.freeze_panes(1, 0)
-        for column, header in enumerate([*headers, *TOLD]):
+        for column, header in enumerate([*map(guarded_foreign, headers), *TOLD]):
             sheet.write_string(0, column, header, bold)
         number = len(headers) + TOLD.index("row")
-        for frame in _frames(paths, headers):
+        for frame in _guarded(_frames(paths, headers), dialect):
             for row in frame.iter_rows():
                 count += 1
                 for column, cell in enumerate(row):
                     if column == number:
                         sheet.write_number(count, column, cell)
                     elif cell is not None:
-                        # Always as text: what looks like a formula in a supplier's cell is none here.
+                        # Always as text, and guarded as well: workbooks are saved as CSV.
                         sheet.write_string(count, column, cell)
     return count
 
 
-def _write_json_lines(paths: Sequence[Path], headers: Sequence[str], out_path: Path) -> int:
+def _write_json_lines(paths: Sequence[Path], headers: Sequence[str], out_path: Path, *, own: bool) -> int:
+    """``own``: the cells are in the platform's own notation, whose texts JSON holds without their guard."""
     labels = column_labels(headers)
     count = 0
     with out_path.open("w", encoding="utf-8", newline="\n") as out:
         for frame in _frames(paths, headers):
             count += frame.height
+            if own:
+                frame = frame.with_columns(unguard(pl.col(n)) for n in frame.columns if n.startswith(RAW_PREFIX))
             for row in frame.iter_rows():
                 record = {label: cell for label, cell in zip(labels, row, strict=False) if cell is not None}
                 record[TOLD_KEY] = dict(zip(TOLD, row[len(labels) :], strict=True))

@@ -1,9 +1,10 @@
 """What spreadsheets do to cells on their way: undone where that is certain, told apart where it is not.
 
 Every repair is counted by kind, so that an import can say what it changed: ``text_marker_removed`` (Excel's
-apostrophe or ``="..."`` before digits that are text), ``composed_characters`` (Unicode NFC),
-``invisible_characters_removed`` (zero-width characters within identifiers). Digits that a spreadsheet has
-rounded away (``1,76701E+15``) cannot be brought back: :func:`is_rounded` finds them.
+apostrophe or ``="..."`` before digits that are text, and the apostrophe that careful programs put before what looks
+like a formula), ``composed_characters`` (Unicode NFC), ``invisible_characters_removed`` (zero-width characters within
+identifiers). Digits that a spreadsheet has rounded away (``1,76701E+15``) cannot be brought back: :func:`is_rounded`
+finds them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 from collections import Counter
 
 import polars as pl
+
+from pim_platform.catalog.notation import unguard_foreign
 
 #: Targets and fields whose values are identifiers: digits, not quantities.
 IDENTIFIERS = frozenset({"sku", "gtin", "mpn", "variant_group", "parent_sku"})
@@ -36,6 +39,8 @@ def repair(cells: pl.Series, *, identifier: bool, text: bool, repairs: Counter[s
     """
     for sign, pattern in (("'", _MARKED), ('="', _FORMULA)):
         if cells.str.starts_with(sign).any():
+            if sign == "'":
+                cells = _replaced(cells, unguard_foreign(cells), "text_marker_removed", repairs)
             cells = _replaced(cells, cells.str.replace(pattern, "$1"), "text_marker_removed", repairs)
     if (text or identifier) and cells.str.len_bytes().sum() != cells.str.len_chars().sum():
         cells = _replaced(cells, cells.str.normalize("NFC"), "composed_characters", repairs)

@@ -16,6 +16,7 @@ from uuid import UUID
 
 import polars as pl
 
+from pim_platform.catalog.notation import guarded_foreign
 from pim_platform.catalog.staged import RAW_PREFIX, REJECT_COLUMNS
 from pim_platform.errors import Conflict, InvalidMapping, NotFound
 from pim_platform.intake.dialect import Dialect
@@ -103,7 +104,7 @@ def _by_position(file: OpenFile, own: list[str], first: Dialect) -> tuple[Dialec
     """A table: the job's own columns, then those that tell what was wrong."""
     found = file.detect({"header_row": 0})
     # A few records say little about decimal signs; what the whole file said holds.
-    found = found.model_copy(update={"width": 0, "decimal": first.decimal or found.decimal})
+    found = found.model_copy(update={"width": 0, "decimal": first.decimal or found.decimal, "notation": first.notation})
     candidates = [found]
     if found.format == first.format == "csv":
         # The told errors are full of commas: where the job's own delimiter gives the right columns, it is the right
@@ -112,7 +113,11 @@ def _by_position(file: OpenFile, own: list[str], first: Dialect) -> tuple[Dialec
     for dialect in candidates:
         headers = file.headers(dialect)
         told = headers[len(own) :]
-        if headers[: len(own)] == own and set(told) <= set(REJECT_COLUMNS) and len(set(told)) == len(told):
+        if (
+            headers[: len(own)] in (own, [guarded_foreign(name) for name in own])
+            and set(told) <= set(REJECT_COLUMNS)
+            and len(set(told)) == len(told)
+        ):
             row_column = len(own) + told.index("row") if "row" in told else None
             return dialect.model_copy(update={"width": len(headers) if dialect.format == "csv" else 0}), row_column
     raise _other_columns(file.name, own, file.headers(found), set(REJECT_COLUMNS))

@@ -7,17 +7,21 @@ from typing import Any
 
 import simplejson
 
-from pim_platform.catalog.notation import guarded
+from pim_platform.catalog.notation import guarded, parse_header
 from pim_platform.intake.readers.flattening import Cell, Flat
 from pim_platform.intake.readers.json_text import Number
 from pim_platform.intake.readers.plain_text import plain_text
 
 
 def own_record(record: dict[str, Any]) -> Flat:
-    """A record of JSON: a column per key, however its value is nested."""
+    """A record of JSON: a column per field, however its value is nested, and one per member of any other object."""
     flat = Flat()
     for key, value in record.items():
-        flat.put(key, Cell([own_cell(value)]))
+        if isinstance(value, dict) and parse_header(key) is None:  # what a reject file tells of a record
+            for name, inner in value.items():
+                flat.put(f"{key}.{name}", Cell([own_cell(inner)]))
+        else:
+            flat.put(key, Cell([own_cell(value)]))
     return flat
 
 

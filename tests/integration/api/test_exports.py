@@ -19,12 +19,14 @@ import psycopg
 import pyarrow.parquet as pq
 import pytest
 import python_calamine as calamine
+import xlsxwriter
 from fastapi import FastAPI
 from sqlalchemy import text
 
 from pim_platform.catalog.exporting import ExportRequest, open_export
 from pim_platform.catalog.schema import SchemaField
 from pim_platform.catalog.schemas import current_schema, save_schema
+from pim_platform.intake.readers.plain_text import plain_text
 from pim_platform.storage.endpoints import Endpoints
 from pim_platform.storage.postgres import tenant_session
 from tests.integration.api.conftest import ACTOR, Api, assert_problem
@@ -118,7 +120,8 @@ def test_what_people_decided_for_a_header_does_not_change_what_an_export_means(a
     made = api.upload("SKU,Name,a_string,status\nA,Alpha,x,y\n", source="supplier").json()
     mapping = {"SKU": "sku", "a_string": "name", "Name": "a_name", "status": "sku_of_status"}
     fields = [{"name": "a_name"}, {"name": "sku_of_status"}]
-    api.post(f"/api/pim/import/{made['job_id']}/confirm/", json={"mapping": mapping, "fields": fields})
+    taught = {"mapping": mapping, "schema": {"fields": fields}}
+    assert api.post(f"/api/pim/import/{made['job_id']}/confirm/", json=taught).status_code == 202
     write_products(
         api.workspace, api.tenant.id, [{"sku": "B", "name": "Beta", "data": {"a_string": "s", "status": "t"}}]
     )
@@ -317,6 +320,80 @@ def _pim(api: Api, *arguments: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, **environment(api.workspace.settings)}
     command = [sys.executable, "-m", "pim_platform.cli", "export", *arguments]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "xlsx"])
+def test_rejects_are_guarded_like_exports_and_read_back_when_corrected(api: Api, form: str) -> None:
+    write_products(
+        api.workspace, api.tenant.id, [{"sku": "=A", "name": "=Alpha", "data": {"a_string": " x ", "a_number": 1}}]
+    )
+    content = api.get(f"/api/pim/export/?format={form}").content
+    made = api.upload(_with_number(content, form, "wrong"), name=f"export.{form}", source="back").json()
+    api.post(f"/api/pim/import/{made['job_id']}/confirm/", json={})
+    run_job(api.workspace, api.tenant.id, UUID(made["job_id"]))
+    rejects = api.get(f"/api/pim/import/{made['job_id']}/rejects/").content
+    corrected = _with_number(rejects, form, "7")
+    files = {"file": (f"rejects.{form}", corrected, "text/csv")}
+    assert api.post(f"/api/pim/import/{made['job_id']}/rejects/", files=files).status_code == 202
+    run_job(api.workspace, api.tenant.id, UUID(made["job_id"]))
+    after = stored(api.workspace, api.tenant.id)["=a"]
+    assert (after["name"], json.loads(after["raw"])) == ("=Alpha", {"a_string": " x ", "a_number": 7})
+
+
+def _with_number(content: bytes, form: str, number: str) -> bytes:
+    """The only product of a file with another value in ``a_number``."""
+    if form == "jsonl":
+        return json.dumps(json.loads(content) | {"a_number": number}).encode()
+    if form == "csv":
+        rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+    else:
+        book = calamine.CalamineWorkbook.from_filelike(io.BytesIO(content))
+        rows = [[plain_text(cell) for cell in row] for row in book.get_sheet_by_index(0).to_python()]
+    rows[1][rows[0].index("a_number")] = number
+    return _table(rows, form)
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx"])
+def test_a_suppliers_formula_comes_back_guarded_in_the_rejects_and_unguarded_in_the_catalogue(
+    api: Api, form: str
+) -> None:
+    rows = [["SKU", "Name", "Price"], ["A", '=HYPERLINK("http://x.example")', "none"], ["B", "-5 and more", "-5"]]
+    made = api.upload(_table(rows, form), name=f"supplier.{form}").json()
+    mapping = {"SKU": "sku", "Name": "name", "Price": "price"}
+    fields = [{"name": "price", "type": "price"}]
+    confirmed = api.post(
+        f"/api/pim/import/{made['job_id']}/confirm/", json={"mapping": mapping, "schema": {"fields": fields}}
+    )
+    assert confirmed.status_code == 202, confirmed.text
+    run_job(api.workspace, api.tenant.id, UUID(made["job_id"]))
+    rejects = api.get(f"/api/pim/import/{made['job_id']}/rejects/").content
+    if form == "csv":
+        rows = list(csv.reader(io.StringIO(rejects.decode())))
+    else:
+        book = calamine.CalamineWorkbook.from_filelike(io.BytesIO(rejects))
+        rows = [[plain_text(cell) for cell in row] for row in book.get_sheet_by_index(0).to_python()]
+    assert rows[1][1] == '\'=HYPERLINK("http://x.example")'
+    rows[1][2] = "-7"
+    files = {"file": (f"rejects.{form}", _table(rows, form), "text/csv")}
+    assert api.post(f"/api/pim/import/{made['job_id']}/rejects/", files=files).status_code == 202
+    run_job(api.workspace, api.tenant.id, UUID(made["job_id"]))
+    after = stored(api.workspace, api.tenant.id)
+    assert [after[key]["name"] for key in "ab"] == ['=HYPERLINK("http://x.example")', "-5 and more"]
+
+
+def _table(rows: list[list[str]], form: str) -> bytes:
+    if form == "csv":
+        out = io.StringIO(newline="")
+        csv.writer(out).writerows(rows)
+        return out.getvalue().encode()
+    book = io.BytesIO()
+    with xlsxwriter.Workbook(book) as written:
+        sheet = written.add_worksheet()
+        for place, row in enumerate(rows):
+            for column, cell in enumerate(row):
+                if cell:
+                    sheet.write_string(place, column, cell)
+    return book.getvalue()
 
 
 def test_every_export_is_in_the_audit_trail(api: Api) -> None:
