@@ -137,7 +137,7 @@ class SampleProduct(BaseModel):
 class DeletePreviewOut(BaseModel):
     """What a bulk delete would do."""
 
-    token: str = Field(description="Confirms exactly this; see `POST /api/pim/products/bulk-delete/`.")
+    token: str = Field(description="Confirms exactly this, once, within an hour.", examples=[_TOKEN])
     expires_at: datetime
     commit: int = Field(description="Number of the catalogue's last commit.")
     products: int = Field(description="Products that would be deleted.")

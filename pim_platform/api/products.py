@@ -121,6 +121,15 @@ class BulkError(BaseModel):
     suggestion: str
 
 
+class BulkRow(BaseModel):
+    """What became of one record."""
+
+    row: int = Field(description="1-based position in the request.")
+    sku: str | None
+    outcome: Literal["created", "updated", "unchanged", "rejected", "superseded"] = Field(examples=["updated"])
+    id: UUID | None = Field(description="The product; of a superseded record that of the later one. Null: rejected.")
+
+
 class BulkOut(BaseModel):
     """What became of every record."""
 
@@ -129,7 +138,8 @@ class BulkOut(BaseModel):
     unchanged: int
     rejected: int
     superseded: int = Field(description="Records whose SKU came again further down.")
-    errors: list[BulkError]
+    errors: list[BulkError] = Field(description="Why records were rejected.")
+    results: list[BulkRow] = Field(description="One per record, in their order.")
     published: bool = Field(description="Whether search has them already; else it will soon.")
 
 
@@ -189,4 +199,4 @@ def _brief(product: Product) -> dict[str, str]:
 def bulk(workspace: WorkspaceDep, caller: CallerDep, body: BulkIn) -> dict[str, Any]:
     """Create and update products by SKU, all in one transaction; a record that is wrong is rejected alone."""
     result = bulk_upsert(workspace, caller.tenant_id, body.products, actor=caller.actor)
-    return {**result.ledger, "errors": result.errors, "published": result.published}
+    return {**result.ledger, "errors": result.errors, "results": result.results, "published": result.published}

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from pim_platform.catalog.incoming import Incoming
 from pim_platform.catalog.merge import Origin, merge
+from pim_platform.catalog.outcomes import Outcome, outcomes
 from pim_platform.catalog.schema import PRODUCT_COLUMNS, FieldType, ProductSchema, SchemaField
 from pim_platform.catalog.schemas import current_schema, parse_fields, save_schema
 from pim_platform.errors import InvalidRequest, LedgerUnbalanced
@@ -29,11 +30,13 @@ MAXIMUM = 10_000
 
 @dataclass(frozen=True)
 class BulkResult:
-    """What a bulk upsert did: the ledger, one entry per rejected record (``row`` is 1-based), and whether
-    ClickHouse has it already (else the publisher sends it as soon as it can)."""
+    """What a bulk upsert did: the ledger, one entry per rejected record (``row`` is 1-based), what became of every
+    record in their order (``row, sku, outcome, id``), and whether ClickHouse has it already (else the publisher sends
+    it as soon as it can)."""
 
     ledger: dict[str, int]
     errors: list[dict[str, Any]]
+    results: list[dict[str, Any]]
     published: bool
 
 
@@ -54,11 +57,13 @@ def bulk_upsert(
         staged, rejects = stage_records(records, schema, default_currency=schema.default_currency)
         path = Path(folder) / "staged.parquet"
         staged.write_parquet(path)
+        fates: list[Outcome] = []
         done = merge(
             session,
             Incoming.of([path], schema),
             Origin(source="api", actor=actor.name, request_id=actor.trace_id),
             wait_seconds=workspace.settings.lock_timeout_seconds,
+            on_written=lambda connection, ids: fates.extend(outcomes(connection, ids)),
         )
         counts = done.counts
         ledger = {
@@ -87,14 +92,35 @@ def bulk_upsert(
         }
         for row in done.nameless
     ]
-    return BulkResult(ledger, sorted(errors, key=lambda error: error["row"]), publish_now(workspace, tenant_id))
+    errors.sort(key=lambda error: int(error["row"]))
+    return BulkResult(ledger, errors, _results(records, fates), publish_now(workspace, tenant_id))
+
+
+def _results(records: Sequence[AbstractMapping[str, Any]], fates: Iterable[Outcome]) -> list[dict[str, Any]]:
+    """What became of every record; one that the merge never saw was rejected before."""
+    known = {fate.row: fate for fate in fates}
+    results = []
+    for row, entry in enumerate(records, start=1):
+        fate = known.get(row)
+        sku = entry.get("sku")
+        results.append(
+            {
+                "row": row,
+                "sku": sku if sku is None or isinstance(sku, str) else str(sku),
+                "outcome": fate.fate if fate is not None else "rejected",
+                "id": fate.product_id if fate is not None else None,
+            }
+        )
+    return results
 
 
 def _grown(schema: ProductSchema, records: Iterable[AbstractMapping[str, Any]]) -> ProductSchema:
+    known = {*PRODUCT_COLUMNS, *(field.name for field in schema.fields)}
     seen: dict[str, FieldType] = {}
     for entry in records:
         for name, value in entry.items():
-            if value is not None and name not in seen and name not in PRODUCT_COLUMNS and not schema.field(name):
+            if name not in known and value is not None:
+                known.add(name)
                 seen[name] = _type_of(value)
     fields: list[SchemaField] = parse_fields([{"name": name, "type": kind} for name, kind in seen.items()])
     return schema.with_fields(fields)
