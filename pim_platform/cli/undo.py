@@ -1,4 +1,4 @@
-"""``pim undo``, ``pim delete``, ``pim release`` and ``pim source``: they start this home's engines if none run."""
+"""``pim undo``, ``pim delete`` and ``pim release``: they start this home's engines if none run."""
 
 from __future__ import annotations
 
@@ -177,61 +177,3 @@ def release_command(job: str, slug: str) -> None:
     with _tenant(slug) as (workspace, tenant):
         found = release_job(workspace, tenant.id, parse_job_id(job), cli_actor())
     click.echo(f"job {found.id}: {found.state}; the stack runs it, or import the file again with --inline")
-
-
-@click.group("source")
-def source() -> None:
-    """Say how the files of a source are imported."""
-
-
-@source.command("set")
-@click.argument("name")
-@click.option("--tenant", "slug", required=True, help="Slug of the tenant.")
-@click.option("--full-feed/--partial", default=None, help="Whether every file lists all that the source has.")
-@click.option(
-    "--absent",
-    type=click.Choice(["keep", "deactivate", "delete"]),
-    help="What becomes of products that a full feed holds no more.",
-)
-@click.option("--rejects", "reject_policy", help="What bad rows do: skip, stop_first, or stop_above:N% .")
-@click.option(
-    "--skip-unchanged/--import-unchanged",
-    default=None,
-    help="Whether a file with the content of the last accepted import is left alone.",
-)
-def set_command(
-    name: str,
-    slug: str,
-    full_feed: bool | None,
-    absent: str | None,
-    reject_policy: str | None,
-    skip_unchanged: bool | None,
-) -> None:
-    """Change the source NAME; what is left out stays as it is."""
-    from pim_platform.cli.actor import cli_actor
-    from pim_platform.intake.sources import set_source
-    from pim_platform.storage.postgres import tenant_session
-    from pim_platform.tenancy.audit import record
-
-    with _tenant(slug) as (workspace, tenant), tenant_session(workspace.app, tenant.id) as session:
-        found = set_source(
-            session,
-            name,
-            full_feed=full_feed,
-            absent_rows=absent,
-            reject_policy=reject_policy,
-            skip_unchanged=skip_unchanged,
-        )
-        details = {
-            "full_feed": found.full_feed,
-            "absent_rows": found.absent_rows,
-            "reject_policy": found.reject_policy,
-            "skip_unchanged": found.skip_unchanged,
-        }
-        record(session, cli_actor(), "source.set", "source", str(found.id), **details)
-    feeds = "full feeds" if found.full_feed else "partial files"
-    same = "skipped" if found.skip_unchanged else "imported again"
-    click.echo(
-        f"source {found.slug}: {feeds}, absent rows: {found.absent_rows}, bad rows: {found.reject_policy or 'skip'}, "
-        f"content imported last: {same}"
-    )
