@@ -188,7 +188,9 @@ class AcceptIn(BaseModel):
     password: Password = Field(
         description="Of a new person: the password to be; of one who has a login already: that one's."
     )
-    name: Annotated[Text, Field(max_length=200)] | None = Field(None, description="Of a new person.")
+    name: Annotated[Text, Field(max_length=200)] = Field(
+        description="The person's; one who has a login already keeps the name it has."
+    )
 
 
 class AcceptedOut(BaseModel):

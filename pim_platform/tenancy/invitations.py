@@ -133,8 +133,8 @@ def revoke_invitation(session: Session, invitation_id: UUID, *, actor: Actor) ->
     record(session, actor, "user.invitation_revoked", "invitation", str(invitation_id), email=row.email)
 
 
-def accept_invitation(engine: Engine, link: str, *, password: str, name: str | None, actor: Actor) -> Accepted:
-    """Accept an invitation: as a new person with ``name`` and a password, or as one who exists, with theirs.
+def accept_invitation(engine: Engine, link: str, *, password: str, name: str, actor: Actor) -> Accepted:
+    """Accept an invitation: as a new person with ``name`` and a password, or as one who exists, with their password.
 
     Raises NotFound with code ``unknown_link`` for a link that is unknown, used, revoked or expired; Unauthorized for
     a wrong password of somebody who exists, which counts as a guess; InvalidRequest for a weak one or no name.
@@ -144,8 +144,13 @@ def accept_invitation(engine: Engine, link: str, *, password: str, name: str | N
     if found is None:
         raise _unknown_link()
     email: str = found["email"]
+    # Of everybody, before anything is looked up: an admin who tries the own invitations learns nothing by leaving
+    # something out.
+    if not name.strip():
+        raise InvalidRequest("A name is missing.", fix="Send the person's name.", code="name_needed", column="name")
+    check_password(password, email=email)
     account = next(iter(call_definer(engine, "SELECT * FROM pim.find_account(:email)", email=email)), None)
-    new_hash = _prove_new(email, name, password) if account is None else _prove_known(engine, account, password, actor)
+    known = hash_password(password) if account is None else _prove(engine, account, password, actor)
     taken = Conflict("This invitation was accepted already.", fix="Log in.", code="already_member")
     try:
         with tenant_session(engine, found["tenant_id"]) as session:
@@ -161,8 +166,8 @@ def accept_invitation(engine: Engine, link: str, *, password: str, name: str | N
                 user_id = add_user(
                     session,
                     email=email,
-                    name=(name or "").strip(),
-                    password_hash=new_hash,
+                    name=name.strip(),
+                    password_hash=known,
                     role=found["role"],
                     actor=actor,
                 )
@@ -176,15 +181,7 @@ def accept_invitation(engine: Engine, link: str, *, password: str, name: str | N
     return Accepted(found["slug"], found["tenant_name"], email, found["role"])
 
 
-def _prove_new(email: str, name: str | None, password: str) -> str:
-    """The hash of a new person's password."""
-    if not name or not name.strip():
-        raise InvalidRequest("A new user needs a name.", fix="Send name.", code="name_needed", column="name")
-    check_password(password, email=email, name=name)
-    return hash_password(password)
-
-
-def _prove_known(engine: Engine, account: RowMapping, password: str, actor: Actor) -> str:
+def _prove(engine: Engine, account: RowMapping, password: str, actor: Actor) -> str:
     """The hash of a person's password, which ``password`` is."""
     guess = count_guess(engine, account["email"], actor.ip)
     known: str = account["password_hash"]

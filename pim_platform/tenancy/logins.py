@@ -6,13 +6,16 @@ second time was copied by somebody, and ends the login for whoever has it.
 
 from __future__ import annotations
 
+import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import Engine, RowMapping
+from sqlalchemy.exc import SQLAlchemyError
 
-from pim_platform.errors import Forbidden, InvalidRequest, Unauthorized
+from pim_platform.errors import Forbidden, InvalidRequest, PimError, Unauthorized
 from pim_platform.settings import Settings
 from pim_platform.storage.postgres import call_definer, tenant_session
 from pim_platform.tenancy.audit import Actor, record
@@ -22,6 +25,8 @@ from pim_platform.tenancy.passwords import hash_password, is_outdated, is_passwo
 from pim_platform.tenancy.tokens import access_token, hash_secret, new_secret, not_valid, session_of
 
 _REFRESH_PREFIX = "pimr_"
+_aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="guesses")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,8 @@ def check_login(engine: Engine, email: str, password: str, actor: Actor) -> Pers
     known = None if row is None else row["password_hash"]
     right = is_password(password, known)
     if row is not None and not right and guess.begins_waiting:
-        tell_tenants(engine, _person(engine, row, actor), "user.login_delayed")
+        # Later: the time it takes would tell the guesser that there is such an account.
+        _aside.submit(_tell_of_guesses, engine, row, actor)
     if row is None or not right:
         raise Unauthorized(
             "The e-mail address or the password is wrong.",
@@ -191,6 +197,13 @@ def tell_tenants(engine: Engine, person: Person, action: str, **details: str | b
     for one in person.tenants:
         with tenant_session(engine, one.tenant_id) as session:
             record(session, person.actor, action, "user", str(person.user_id), **details)
+
+
+def _tell_of_guesses(engine: Engine, row: RowMapping, actor: Actor) -> None:
+    try:
+        tell_tenants(engine, _person(engine, row, actor), "user.login_delayed")
+    except (PimError, SQLAlchemyError):
+        _log.exception("guesses at a password could not be written down")
 
 
 def _of_user(engine: Engine, user_id: UUID, actor: Actor) -> Person:

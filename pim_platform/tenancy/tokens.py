@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
 from uuid import UUID
 
 import jwt
@@ -78,4 +80,9 @@ def not_valid() -> Unauthorized:
 
 def _key(settings: Settings) -> str:
     given = settings.token_secret
-    return given.get_secret_value() if given is not None else secret(settings.home_path, "tokens")
+    return given.get_secret_value() if given is not None else _home_secret(settings.home_path)
+
+
+@cache
+def _home_secret(home: Path) -> str:
+    return secret(home, "tokens")  # reads a file, and this is asked for at every request

@@ -83,7 +83,7 @@ def make_person(
     for tenant, role in others:
         with tenant_session(workspace.app, tenant.id) as session:
             _, link = invite(session, workspace.settings, email=email, role=role, actor=actor)
-        accept_invitation(workspace.app, link, password=PASSWORD, name=None, actor=actor)
+        accept_invitation(workspace.app, link, password=PASSWORD, name="Ana", actor=actor)
         with tenant_session(workspace.app, tenant.id) as session:
             assert find_member(session, email).id == user_id
     return Somebody(at_address(app), email, user_id)

@@ -20,6 +20,7 @@ from pim_platform.tenancy.passwords import is_outdated
 from pim_platform.tenancy.tenants import TenantInfo
 from tests.integration.api.conftest import Api, assert_problem
 from tests.support.people import PASSWORD, Somebody, at_address, make_person, quick_passwords  # noqa: F401
+from tests.support.stacks import wait_for
 
 pytestmark = pytest.mark.usefixtures("quick_passwords")
 
@@ -330,6 +331,7 @@ def test_the_trail_tells_admins_of_logins_and_of_guessing(app: FastAPI, ana: Som
     stranger = Somebody(at_address(app), ana.email, ana.id)
     for _ in range(ACCOUNT_FREE + 3):
         stranger.log_in("a wild guess")
+    wait_for(lambda: "user.login_delayed" in _actions(api), "the trail to tell of guesses")
     assert _actions(api)[:2] == ["user.login_delayed", "user.login"], "once, not once per guess"
 
 

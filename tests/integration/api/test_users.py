@@ -58,7 +58,7 @@ def test_somebody_new_accepts_an_invitation_once(app: FastAPI, boss: Api) -> Non
     assert made["token"] not in str(listed), "shown once"
     body = {"token": made["token"], "name": "Ben", "password": PASSWORD}
     assert_problem(client.post("/auth/invitation", json=body | {"password": "short"}), 422, "weak_password")
-    assert_problem(client.post("/auth/invitation", json=body | {"name": None}), 422, "name_needed")
+    assert_problem(client.post("/auth/invitation", json=body | {"name": " "}), 422, "name_needed")
     joined = client.post("/auth/invitation", json=body)
     assert joined.json() == {
         "email": email,
@@ -106,10 +106,24 @@ def test_somebody_who_exists_gets_a_further_membership_with_their_own_password_o
     assert (member["id"], member["name"]) == (str(ana.id), "Ana"), "it is the same person, by the own name"
 
 
+def test_what_is_missing_is_missed_alike_of_somebody_who_exists_and_of_somebody_who_does_not(
+    app: FastAPI, make_api: Callable[..., Api]
+) -> None:
+    first, second = make_api("admin"), make_api("admin")
+    ana, client = make_person(app, first.workspace, (first.tenant, "editor")), at_address(app)
+    for lacking in ({"name": " "}, {"password": "short"}, {"password": "aaaaaaaaaaaa"}):
+        answers = []
+        for email in (ana.email, _new_email()):
+            body = {"token": _invited(second, email)["token"], "name": "Ben", "password": NEW} | lacking
+            answers.append(client.post("/auth/invitation", json=body))
+        assert [answer.status_code for answer in answers] == [422, 422]
+        assert answers[0].json() == answers[1].json()
+
+
 def test_wrong_passwords_for_an_invitation_count_as_guesses(app: FastAPI, make_api: Callable[..., Api]) -> None:
     first, second = make_api("admin"), make_api("admin")
     ana = make_person(app, first.workspace, (first.tenant, "editor"))
-    body = {"token": _invited(second, ana.email)["token"], "password": NEW}
+    body = {"token": _invited(second, ana.email)["token"], "name": "Ana", "password": NEW}
     client = at_address(app)
     statuses = [client.post("/auth/invitation", json=body).status_code for _ in range(ACCOUNT_FREE + 2)]
     assert statuses[-1] == 429
@@ -217,7 +231,8 @@ def test_an_admin_of_one_tenant_does_not_become_the_person_in_another(
     ana = make_person(app, first.workspace, (first.tenant, "editor"))
     before = _link(first, ana).json()["token"]
     invitation = _invited(second, ana.email, "admin")["token"]
-    joined = ana.client.post("/auth/invitation", json={"token": invitation, "password": PASSWORD})
+    accepting = {"token": invitation, "name": "Ana", "password": PASSWORD}
+    joined = ana.client.post("/auth/invitation", json=accepting)
     assert joined.status_code == 200
     client = at_address(app)
     used = client.post("/auth/password", json={"token": before, "password": NEW})
