@@ -35,7 +35,7 @@ def workspace(settings: Settings) -> Iterator[Workspace]:
         dispose_engines()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_tenant(workspace: Workspace) -> Callable[..., TenantInfo]:
     """Makes a tenant with a name of its own."""
 

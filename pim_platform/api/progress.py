@@ -115,6 +115,13 @@ class TicketOut(BaseModel):
     path: str
 
 
+#: One event of the stream, as readers of server-sent events hand it out.
+_EVENT: dict[str, Any] = {
+    "type": "object",
+    "properties": {"event": {"enum": ["progress", "waiting", "end"]}, "data": {"type": "string"}},
+}
+
+
 @router.get(
     "/{job_id}/events/",
     summary="Watch an import",
@@ -124,7 +131,7 @@ class TicketOut(BaseModel):
         ok={
             200: {
                 "description": "Events `progress`, `waiting` and at last `end`; the data of each is a `ProgressOut`.",
-                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+                "content": {"text/event-stream": {"schema": _EVENT}},
             }
         },
     ),

@@ -24,6 +24,8 @@ from starlette.routing import Mount, WebSocketRoute
 from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
+from pim_platform.tenancy.keys import Role
+
 Key = tuple[str, str]
 """Method and path of a route; the method of a WebSocket is ``WS``."""
 
@@ -49,11 +51,13 @@ class Case:
     """Which job ``{job_id}`` stands for."""
     figures: bool = False
     """It shows no value of the catalogue. That nobody else's are counted is tested all the same."""
+    reads: bool = False
+    """It only reads although it is no GET: what it shows is compared as well."""
     own: int = 200
     """Status of a GET with the tenant's own ids."""
     changing: tuple[str, ...] = ()
     """Keys of its answer that move by themselves, such as the time it was made at."""
-    role: str | None = None
+    role: Role | None = None
     """For a WebSocket, which cannot say it in the document: the least role."""
     scope: str | None = None
     """For a WebSocket, likewise."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from pim_platform.api.app import create_app
 from pim_platform.intake.workspace import Workspace
 from pim_platform.tenancy.audit import Actor
-from pim_platform.tenancy.keys import Role, create_key
+from pim_platform.tenancy.keys import Role, Scope, create_key
 from pim_platform.tenancy.tenants import TenantInfo
 
 ACTOR = Actor("test")
@@ -58,10 +58,12 @@ class Api:
             headers={"Idempotency-Key": key} if key else {},
         )
 
-    def with_role(self, role: Role, *, days: int = 1) -> Api:
+    def with_role(self, role: Role, *, days: int = 1, scopes: Collection[Scope] | None = None) -> Api:
         """The same tenant with another key; negative ``days``: one that expired."""
         expires = datetime.now(UTC) + timedelta(days=days)
-        key = create_key(self.workspace.app, self.tenant.id, role=role, name=role, actor=ACTOR, expires_at=expires)
+        key = create_key(
+            self.workspace.app, self.tenant.id, role=role, name=role, actor=ACTOR, scopes=scopes, expires_at=expires
+        )
         return Api(self.client, self.workspace, self.tenant, key)
 
 

@@ -18,13 +18,18 @@ from uuid import UUID, uuid4
 
 import pytest
 from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from sqlalchemy import text
 
+from pim_platform.api.app import create_app
+from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
-from pim_platform.tenancy.keys import ROLES
+from pim_platform.tenancy.keys import ROLES, SCOPES, Role, create_key
+from pim_platform.tenancy.tenants import TenantInfo
 from pim_platform.tenancy.users import create_user
 from tests.integration.api.conftest import ACTOR, Api, assert_problem
 from tests.support.imports import run_job
+from tests.support.people import make_person
 from tests.support.route_walk import Answer, Case, Key, call, parameters, routes, said, still
 
 SECRETS = ("zzfirstsecret", "yysecondsecret")
@@ -55,10 +60,10 @@ CASES: dict[Key, Case] = {
     ("GET", "/api/pim/import/{job_id}/conflicts/"): Case(404, code="unknown_job", job="undo_id"),
     ("POST", "/api/pim/import/{job_id}/release/"): Case(404, code="unknown_job"),
     ("GET", "/api/pim/import/{job_id}/changes/"): Case(404, code="unknown_job"),
-    ("GET", "/api/pim/products/"): Case(200, lambda: {"params": {"q": "secret", "sort": "-name"}}),
-    ("POST", "/api/pim/products/search/"): Case(200, lambda: {"json": {"q": "s-1", "filter": {"active": True}}}),
-    ("GET", "/api/pim/products/facets/"): Case(200, lambda: {"params": {"facets": "variant_group,import,source_id"}}),
-    ("POST", "/api/pim/products/facets/"): Case(200, lambda: {"json": {"facets": ["kind", "import"], "q": "s-1"}}),
+    ("GET", "/api/pim/products/"): Case(200, lambda: {"params": {"sort": "-name"}}),
+    ("POST", "/api/pim/products/search/"): Case(200, _json({"q": "s-1", "filter": {"active": True}}), reads=True),
+    ("GET", "/api/pim/products/facets/"): Case(200, lambda: {"params": {"facets": "color,import,source_id"}}),
+    ("POST", "/api/pim/products/facets/"): Case(200, _json({"facets": ["color", "kind"], "q": "s-1"}), reads=True),
     ("GET", "/api/pim/products/{product_id}/history/"): Case(404, code="unknown_product"),
     ("POST", "/api/pim/products/bulk-delete/preview/"): Case(404, _json({"job_id": "{job_id}"}), "unknown_job"),
     ("POST", "/api/pim/products/bulk-delete/"): Case(404, _json({"token": "{delete_token}"}), "unknown_token"),
@@ -107,7 +112,7 @@ CASES: dict[Key, Case] = {
     ("DELETE", "/api/pim/users/{user_id}/"): Case(404, code="unknown_user"),
     ("POST", "/api/pim/users/{user_id}/password-link/"): Case(404, code="unknown_user"),
     ("GET", "/api/pim/keys/"): Case(200, figures=True),
-    ("POST", "/api/pim/keys/"): Case(201, _json({"name": "made", "role": "viewer"})),
+    ("POST", "/api/pim/keys/"): Case(201, _json({"name": "made", "role": "viewer", "scopes": ["admin"]})),
     ("GET", "/api/pim/keys/{key_id}/"): Case(404, code="unknown_key"),
     ("DELETE", "/api/pim/keys/{key_id}/"): Case(404, code="unknown_key"),
     ("GET", "/api/pim/tenants/"): Case(200, figures=True),
@@ -191,7 +196,10 @@ IDS: dict[str, Callable[[Api, str, dict[str, str]], str]] = {
 
 def _imported(api: Api, secret: str, source: str) -> str:
     """A dry run that was promoted, with a reject."""
-    content = f"SKU,Name,{secret}_field\nS-1,Name {secret},v {secret}\nS-2,Other {secret},w {secret}\n,{secret},x\n"
+    content = (
+        f"SKU,Name,Shade,{secret}_field\nS-1,Name {secret},dark {secret},v {secret}\n"
+        f"S-2,Other {secret},light {secret},w {secret}\n,{secret},,x\n"
+    )
     job_id: str = api.upload(content, name=f"{secret}.csv", source=source, dry_run="true").json()["job_id"]
     assert api.post(f"/api/pim/import/{job_id}/confirm/").status_code == 202
     run_job(api.workspace, api.tenant.id, UUID(job_id))
@@ -246,15 +254,8 @@ class Side:
         return {
             key: still(self.call(key, self.ids).text, case.changing)
             for key, case in CASES.items()
-            if key[0] in ("GET", "WS")
+            if case.reads or key[0] in ("GET", "WS")
         }
-
-
-def _side(api: Api, secret: str) -> Side:
-    ids: dict[str, str] = {}
-    for name, make in IDS.items():
-        ids[name] = str(make(api, secret, ids))
-    return Side(api, secret, ids)
 
 
 @dataclass(frozen=True)
@@ -270,11 +271,39 @@ class Pair:
         yield self.second, self.first
 
 
-@pytest.fixture
-def pair(make_api: Callable[..., Api]) -> Pair:
-    first = _side(make_api("admin"), SECRETS[0])
+@pytest.fixture(scope="module")
+def app(workspace: Workspace) -> FastAPI:
+    """The application without rate limits: a walk is a thousand requests in a few seconds."""
+    unlimited = {"rate_limit_requests": 0, "rate_limit_address_requests": 0}
+    return create_app(workspace.settings.model_copy(update=unlimited))
+
+
+@pytest.fixture(scope="module")
+def make_side(
+    app: FastAPI, workspace: Workspace, make_tenant: Callable[..., TenantInfo]
+) -> Iterator[Callable[..., Side]]:
+    """Makes a tenant that has something of everything."""
+    with TestClient(app, raise_server_exceptions=False) as client:
+
+        def make(secret: str) -> Side:
+            tenant = make_tenant()
+            api = Api(
+                client, workspace, tenant, create_key(workspace.app, tenant.id, role="admin", name="a", actor=ACTOR)
+            )
+            ids: dict[str, str] = {}
+            for name, give in IDS.items():
+                ids[name] = str(give(api, secret, ids))
+            return Side(api, secret, ids)
+
+        yield make
+
+
+@pytest.fixture(scope="module")
+def pair(make_side: Callable[..., Side]) -> Pair:
+    """Shared by the tests in which nothing of a tenant's own may change."""
+    first = make_side(SECRETS[0])
     alone = first.shown()
-    return Pair(first, _side(make_api("admin"), SECRETS[1]), alone)
+    return Pair(first, make_side(SECRETS[1]), alone)
 
 
 def _difference(before: dict[Key, str], after: dict[Key, str]) -> str:
@@ -336,7 +365,7 @@ def test_nothing_of_another_tenant_is_read_or_changed(app: FastAPI, pair: Pair) 
                 wrong.append(f"{where} with another tenant's ids tells {leaked}: {answer.text[:500]}")
             if case.code and answer.response is not None and answer.status == case.foreign:
                 assert_problem(answer.response, case.foreign, case.code)
-            if key[0] not in ("GET", "WS"):
+            if not (case.reads or key[0] in ("GET", "WS")):
                 continue
             own = side.call(key, side.ids)
             if own.status != (101 if key[0] == "WS" else case.own):
@@ -383,29 +412,69 @@ def test_no_key_and_keys_that_are_worth_nothing(app: FastAPI, pair: Pair) -> Non
     assert not _difference(before, side.shown()), "somebody without a key changed something"
 
 
-def test_each_role_may_do_what_the_document_says(app: FastAPI, pair: Pair) -> None:
-    side = pair.first
-    keys = {role: side.api.with_role(role).key for role in ROLES}
+def test_a_credential_of_another_tenant_cannot_name_this_one(app: FastAPI, pair: Pair) -> None:
+    side, other = pair.first, pair.second
+    member = make_person(app, other.api.workspace, (other.api.tenant, "admin"))
+    assert member.log_in().status_code == 200
+    credentials = {"a key": other.api.key, "the token of a member": member.tokens["access_token"]}
     known = routes(app)
     before = side.shown()
     for key, case in CASES.items():
-        needed = case.role or known[key]["x-role"]
-        for role in [role for role in ROLES if POWER[role] < POWER[needed]]:
-            answer = call(side.api.client, key, case, side.ids, {"Authorization": f"Bearer {keys[role]}"})
-            assert not side.leaked(answer, said(key, case, side.ids)), f"{role} {key}"
-            if key[0] == "WS":
-                assert answer.status not in (101, 1000), f"{role} {key}"
-                continue
-            assert answer.response is not None
-            assert answer.status == 403, f"{role} may not {' '.join(key)}: {answer.status} {answer.text}"
-            assert_problem(answer.response, 403, "forbidden")
-    assert not _difference(before, side.shown()), "a role too weak changed something"
+        if known[key].get("x-above-tenants"):
+            continue  # about the person or the key itself, whatever tenant is named
+        for name, credential in credentials.items():
+            where = f"{' '.join(key)} with {name} of another tenant"
+            given = {"Authorization": f"Bearer {credential}", "X-Tenant": side.api.tenant.slug}
+            answer = call(side.api.client, key, case, side.ids, given)
+            assert not side.leaked(answer, said(key, case, side.ids) + side.api.tenant.slug), where
+            _assert_refused(answer, key, "not_a_member", where)
+    assert not _difference(before, side.shown()), "somebody of another tenant changed something"
+
+
+def test_a_role_too_weak_and_a_missing_scope_open_nothing(app: FastAPI, pair: Pair) -> None:
+    side = pair.first
+    weaker = {role: side.api.with_role(role).key for role in ROLES}
+    lacking = {scope: side.api.with_role("admin", scopes=set(SCOPES) - {scope}).key for scope in SCOPES}
+    lacking["unlimited"] = side.api.with_role("admin", scopes=SCOPES).key
+    before = side.shown()
     for key, case in CASES.items():
-        needed = case.role or known[key]["x-role"]
-        answer = call(side.api.client, key, case, side.ids, {"Authorization": f"Bearer {keys[needed]}"})
-        assert answer.status not in (401, 403), f"{needed} may {' '.join(key)}: {answer.text}"
+        role, scope = _needed(app, key)
+        refused = {f"the role {one}": (weaker[one], "forbidden") for one in ROLES if POWER[one] < POWER[role]}
+        if scope in lacking:
+            refused[f"every scope but {scope}"] = (lacking[scope], "scope_missing")
+        for name, (credential, code) in refused.items():
+            where = f"{' '.join(key)} with {name}"
+            answer = call(side.api.client, key, case, side.ids, {"Authorization": f"Bearer {credential}"})
+            assert not side.leaked(answer, said(key, case, side.ids)), where
+            _assert_refused(answer, key, code, where)
+    assert not _difference(before, side.shown()), "a key too weak changed something"
+
+
+def test_the_role_and_scope_that_a_route_names_are_enough(app: FastAPI, make_side: Callable[..., Side]) -> None:
+    side, other = make_side(SECRETS[0]), make_side(SECRETS[1])
+    for key, case in CASES.items():
+        role, scope = _needed(app, key)
+        scopes = None if scope == "unlimited" else [] if scope == "any" else [scope]
+        credential = side.api.with_role(role, scopes=scopes or None).key
+        answer = call(side.api.client, key, case, side.ids, {"Authorization": f"Bearer {credential}"})
+        assert answer.status not in (401, 403), f"{role} with {scope} may {' '.join(key)}: {answer.text}"
         assert answer.status < 500 or key[0] == "WS", f"{' '.join(key)}: {answer.text}"
-        assert not pair.second.leaked(answer), f"{' '.join(key)}: {answer.text}"
+        assert not other.leaked(answer), f"{' '.join(key)}: {answer.text}"
+
+
+def _needed(app: FastAPI, key: Key) -> tuple[Role, str]:
+    """The role and the scope that a route asks for."""
+    case, extra = CASES[key], routes(app)[key]
+    return case.role or extra["x-role"], case.scope or extra.get("x-scope", "any")
+
+
+def _assert_refused(answer: Answer, key: Key, code: str, where: str) -> None:
+    if key[0] == "WS" and answer.response is None:
+        assert answer.status not in (101, 1000), where
+        return
+    assert answer.response is not None
+    assert answer.status == 403, f"{where}: {answer.status} {answer.text}"
+    assert_problem(answer.response, 403, code)
 
 
 def test_who_needs_no_key_tells_nothing_of_a_tenant(app: FastAPI, pair: Pair) -> None:
