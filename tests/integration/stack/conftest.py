@@ -15,8 +15,8 @@ UP = "from pim_platform.cli import cli; cli(['up'])"
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    """A running stack in a home of its own."""
-    with throwaway_settings() as settings, running(settings, UP) as started:
+    """A running stack in a home of its own, whose webhooks may call this machine."""
+    with throwaway_settings(outbound_allow_private=True) as settings, running(settings, UP) as started:
         yield started
         dispose_engines()
 

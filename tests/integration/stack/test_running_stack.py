@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from standardwebhooks.webhooks import Webhook
 
 from pim_platform.intake.jobs import FINAL, list_jobs
 from pim_platform.intake.models import ImportJob
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.endpoints import Ports
 from pim_platform.storage.postgres import tenant_session
+from pim_platform.syndication.subscriptions import create_webhook
 from pim_platform.tenancy.audit import Actor
 from pim_platform.tenancy.tenants import ConfirmPolicy, TenantInfo, create_tenant
 from tests.support.compare import assert_engines_hold
 from tests.support.dagster_ui import check_results, materialisations
+from tests.support.receivers import receiver
 from tests.support.stacks import Stack, environment, wait_for
 
 pytestmark = pytest.mark.timeout(600)
@@ -156,3 +159,18 @@ def test_the_same_bytes_twice_are_two_jobs_the_second_all_unchanged(stack: Stack
 
 def _pending(stores: Workspace, tenant: TenantInfo) -> bool:
     return any(job.state not in (*FINAL, "mapping") for job in jobs(stores, tenant))
+
+
+def test_who_subscribed_is_told_of_a_dropped_file(stack: Stack, stores: Workspace) -> None:
+    tenant = tenant_of(stores, "all_sure")
+    with receiver() as server:
+        with tenant_session(stores.app, tenant.id) as session:
+            _, secret = create_webhook(
+                session, stores.settings, url=server.url, events=["import.completed"], actor=Actor("test")
+            )
+        drop(stores, tenant, FILE)
+        wait_for(server.snapshot, "the webhook")
+    (told,) = server.requests
+    event = Webhook(secret).verify(told.body, told.headers)
+    assert event["data"]["job_id"] == str(jobs(stores, tenant)[0].id)
+    assert event["data"]["ledger"]["created"] == 3
