@@ -81,6 +81,7 @@ class _Work(Collector):
         try:
             states = {row["state"]: row["jobs"] for row in call_definer(self._engine, "SELECT * FROM pim.job_states()")}
             (due,) = call_definer(self._engine, "SELECT pim.oldest_due_seconds() AS seconds")
+            (webhooks,) = call_definer(self._engine, "SELECT * FROM pim.waiting_deliveries()")
         except EngineUnavailable:
             up.add_metric([], 0)
             yield up
@@ -96,4 +97,12 @@ class _Work(Collector):
         )
         yield GaugeMetricFamily(
             "pim_import_queue_oldest_seconds", "How long the oldest of them has waited.", value=due["seconds"]
+        )
+        yield GaugeMetricFamily(
+            "pim_webhook_queue_depth", "Deliveries to webhooks that wait.", value=webhooks["deliveries"]
+        )
+        yield GaugeMetricFamily(
+            "pim_webhook_queue_oldest_seconds",
+            "How long the longest due of them has been.",
+            value=webhooks["oldest_seconds"],
         )

@@ -17,6 +17,9 @@ NO_ROUTE = "(none)"
 #: Asked every few seconds by supervisors; at INFO they would be most of the log.
 _PROBES = ("/health/", "/metrics")
 
+#: Codes that a WebSocket ends with (RFC 6455, 7.4.1): as it should, and without a word.
+_NORMAL, _ABNORMAL = 1000, 1006
+
 _log = logger("pim.api")
 
 
@@ -28,17 +31,19 @@ class ObserveMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         state: dict[str, Any] = scope.setdefault("state", {})
         started = time.perf_counter()
-        status = 500  # whatever ends without an answer
+        status = 500 if scope["type"] == "http" else _ABNORMAL  # whatever ends without an answer
 
         async def answer(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 status = message["status"]
+            elif message["type"] == "websocket.close":
+                status = message.get("code", _NORMAL)
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=state.get("request_id")):
@@ -50,8 +55,10 @@ class ObserveMiddleware:
 
 def _report(scope: Scope, state: dict[str, Any], status: int, seconds: float) -> None:
     route = getattr(scope.get("route"), "path_format", None) or _document(scope) or NO_ROUTE
-    count_request(scope["method"], route, status, seconds)
-    told: dict[str, Any] = {"method": scope["method"], "route": route, "status": status, "ms": round(seconds * 1e3, 1)}
+    method = scope.get("method", "WEBSOCKET")
+    if scope["type"] == "http":
+        count_request(method, route, status, seconds)
+    told: dict[str, Any] = {"method": method, "route": route, "status": status, "ms": round(seconds * 1e3, 1)}
     caller: Caller | None = state.get("caller")
     if caller is not None:
         told |= {"tenant_id": str(caller.tenant_id), "actor": caller.actor.name}

@@ -109,3 +109,25 @@ def revoke(key_id: str, slug: str) -> None:
         with tenant_session(engine, find_tenant(engine, slug).id) as session:
             revoked = revoke_key(session, UUID(str(key_id)), actor=cli_actor())
     click.echo(f"key {revoked.prefix}... ({revoked.name}) is revoked")
+
+
+@key.command("limit")
+@click.argument("shown")
+@click.argument("requests")
+@click.option("--tenant", "slug", required=True, help="Slug of the tenant that the key belongs to.")
+def limit_command(shown: str, requests: str, slug: str) -> None:
+    """Give the key SHOWN (its id or prefix) REQUESTS per window; 0: no limit, default: as PIM_RATE_LIMIT_REQUESTS."""
+    from pim_platform.cli.actor import cli_actor
+    from pim_platform.local.engines import engines
+    from pim_platform.storage.postgres import app_engine
+    from pim_platform.tenancy.rates import set_key_limit
+    from pim_platform.tenancy.tenants import find_tenant
+
+    if requests != "default" and not requests.isdecimal():
+        raise click.BadParameter(f"{requests!r} is no number of requests.")
+    settings = get_settings()
+    with engines(settings):
+        engine = app_engine(settings)
+        wanted = None if requests == "default" else int(requests)
+        set_key_limit(engine, find_tenant(engine, slug).id, shown, wanted, actor=cli_actor())
+    click.echo(f"key {shown}: {requests}")

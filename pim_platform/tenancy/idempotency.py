@@ -20,7 +20,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.orm import Session
 
-from pim_platform.errors import Conflict, InvalidRequest, LeaseLost, RequestInProgress
+from pim_platform.errors import Conflict, InvalidRequest, RequestInProgress
 from pim_platform.storage.postgres import commit_guard, tenant_session
 
 #: After this long a claim without an answer counts as left behind, whoever holds it.
@@ -130,9 +130,11 @@ def _at_work(row: RowMapping, lives: Callable[[str], bool | None]) -> bool:
     return lives(row["owner"]) is not False and datetime.now(UTC) - row["claimed_at"] < _PATIENCE
 
 
-def _in_progress() -> RequestInProgress:
+def _in_progress(
+    why: str = "The first request under this Idempotency-Key has not been answered yet.",
+) -> RequestInProgress:
     return RequestInProgress(
-        "The first request under this Idempotency-Key has not been answered yet.",
+        why,
         fix="Send the same request again after Retry-After seconds.",
     )
 
@@ -151,8 +153,8 @@ def _unknown(row: RowMapping) -> Conflict:
 def marks(held: Claim) -> Iterator[None]:
     """While the block runs, every transaction of it that changes something says so in the claim's row.
 
-    Holds for the sessions of this thread and of those it starts with its context. Raises LeaseLost in a commit, which
-    then fails, where the claim was taken over.
+    Holds for the sessions of this thread and of those it starts with its context. Raises RequestInProgress in a
+    commit, which then fails, where the claim was taken over.
     """
 
     def mark(session: Session) -> None:
@@ -164,7 +166,7 @@ def marks(held: Claim) -> Iterator[None]:
         if bound != held.tenant_id:
             session.execute(_BIND, {"tenant": str(bound or "")})
         if lost:
-            raise LeaseLost("Another request has taken this one's Idempotency-Key over; nothing of it is kept.")
+            raise _in_progress("Another request has taken this one's Idempotency-Key over; nothing of it is kept.")
 
     token = commit_guard.set(mark)
     try:

@@ -9,14 +9,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
 from pim_platform.api import idempotency
 from pim_platform.api.app import create_app
 from pim_platform.api.routes import KeyRoute, needs
-from pim_platform.errors import EngineUnavailable, LeaseLost
+from pim_platform.errors import EngineUnavailable, RequestInProgress
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy.audit import Actor, record
 from pim_platform.tenancy.idempotency import Claim, claim, marks
@@ -156,7 +156,7 @@ def test_the_effect_is_noted_in_the_very_transaction_that_has_it(api: Api) -> No
 def test_who_lost_its_claim_cannot_commit(api: Api) -> None:
     held = _claim(api, "a-1")
     change(api, "attempt = attempt + 1")
-    with pytest.raises(LeaseLost), marks(held), tenant_session(api.workspace.app, api.tenant.id) as session:
+    with pytest.raises(RequestInProgress), marks(held), tenant_session(api.workspace.app, api.tenant.id) as session:
         record(session, Actor("test"), "test.too_late", "test")
     with tenant_session(api.workspace.app, api.tenant.id) as session:
         assert session.scalar(text("SELECT count(*) FROM pim.audit_logs WHERE action = 'test.too_late'")) == 0
@@ -226,3 +226,20 @@ def test_a_secret_in_an_answer_is_not_kept(api: Api, problem: Callable[..., Any]
         problem(send(mine, "a-1", path="/api/pim/secrets/"), 409, "idempotency_answer_not_kept")
     assert made == [1]
     assert b"shown once" not in repr(rows(api)).encode()
+
+
+def test_every_route_that_shows_a_secret_keeps_no_answer(app: FastAPI) -> None:
+    document = app.openapi()
+    schemas = document["components"]["schemas"]
+    shows = set()
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            if method.upper() not in idempotency.METHODS or "x-role" not in operation:
+                continue
+            for response in operation["responses"].values():
+                for content in response.get("content", {}).values():
+                    name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
+                    if {"secret", "key", "ticket", "link"} & set(schemas.get(name, {}).get("properties", {})):
+                        shows.add((path, operation.get("x-idempotency", "answer")))
+    assert len(shows) >= 3
+    assert {path for path, keeps in shows if keeps != "nothing"} == set()

@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 from pim_platform.api.app import create_app
 from pim_platform.intake.workspace import Workspace
 from pim_platform.tenancy.keys import make_key
+from pim_platform.tenancy.rates import set_key_limit
 from tests.integration.api.conftest import ACTOR, Api
 
 PRODUCTS = "/api/pim/products/"
@@ -76,6 +77,15 @@ def test_a_keys_own_limit_comes_before_the_installations(api: Api, own: int | No
         answers = [Api(client, api.workspace, api.tenant, key).get(PRODUCTS) for _ in range(3)]
     assert [answer.status_code for answer in answers] == statuses
     assert ("ratelimit" in answers[0].headers) == (own != 0), "no limit, no fields"
+
+
+def test_a_limit_is_changed_by_what_is_shown_of_a_key(api: Api) -> None:
+    with limited(api.workspace, rate_limit_requests=1, rate_limit_seconds=3_600) as client:
+        mine = Api(client, api.workspace, api.tenant, api.key)
+        set_key_limit(api.workspace.app, api.tenant.id, api.key[:12], 3, actor=ACTOR)
+        assert [mine.get(PRODUCTS).status_code for _ in range(3)] == [200, 200, 200]
+        set_key_limit(api.workspace.app, api.tenant.id, api.key[:12], None, actor=ACTOR)
+        assert mine.get(PRODUCTS).status_code == 429
 
 
 def test_who_shows_no_valid_key_is_counted_by_address_and_valid_keys_there_are_not(

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from pim_platform.errors import QuotaExceeded
+from pim_platform.errors import NotFound, QuotaExceeded
 from pim_platform.storage.postgres import driver_connection, tenant_session
 from pim_platform.tenancy import idempotency, quotas, rates
 from tests.support.imports import ACTOR
@@ -26,6 +26,14 @@ def _(two: Two) -> Any:
     ]
     assert [one is not None and one.admitted for one in taken] == [True, True], "the same person in another tenant"
     return taken[1]
+
+
+@case("tenancy.rates.set_key_limit")
+def _(two: Two) -> Any:
+    for key in (two.b.key[:12], str(uuid4())):
+        with pytest.raises(NotFound):
+            rates.set_key_limit(two.workspace.app, two.a.id, key, 0, actor=ACTOR)
+    return rates.set_key_limit(two.workspace.app, two.a.id, two.a.key[:12], 5_000, actor=ACTOR)
 
 
 def _claim(two: Two, side: Any, key: str, fingerprint: bytes = b"f") -> Any:
