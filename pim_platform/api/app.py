@@ -27,6 +27,7 @@ from pim_platform.api import (
     progress,
     reference,
     schema,
+    scores,
     search,
     sources,
     tenants,
@@ -49,6 +50,7 @@ _ROUTERS = (
     previews.router,
     undo.imports,
     search.router,  # before the routes that take a product's id
+    scores.router,  # likewise
     products.router,
     undo.products,
     bulk_operations.router,

@@ -74,6 +74,9 @@ CASES: dict[Key, Case] = {
     ),
     ("POST", "/api/pim/products/bulk-edit/"): Case(404, _json({"token": "{edit_token}"}), "unknown_token"),
     ("GET", "/api/pim/products/{product_id}/"): Case(404, code="unknown_product"),
+    ("PUT", "/api/pim/products/scores/"): Case(
+        200, _json({"scores": [{"id": "{product_id}", "score": 5}, {"sku": "nobody's", "score": 5}]}), figures=True
+    ),
     ("POST", "/api/pim/products/"): Case(201, _json({"sku": "S-77", "name": "Made"})),
     ("PUT", "/api/pim/products/{product_id}/"): Case(404, _json({"name": "Mine"}), "unknown_product"),
     ("PATCH", "/api/pim/products/{product_id}/"): Case(404, _json({"name": "Mine"}), "unknown_product"),

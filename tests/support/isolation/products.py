@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pyarrow as pa
 import pytest
 
-from pim_platform.catalog import choosing, editing, outcomes, products, schemas
+from pim_platform.catalog import choosing, editing, outcomes, products, schemas, scores
 from pim_platform.catalog.incoming import Incoming
 from pim_platform.catalog.merge import Origin, merge
 from pim_platform.errors import NotFound
@@ -21,6 +21,7 @@ from pim_platform.intake import (
     confirmations,
     provenance,
     running,
+    scoring,
     staging,
     undoing,
     wanted,
@@ -219,3 +220,20 @@ def _(two: Two) -> Any:
             on_written=lambda connection, ids: told.extend(outcomes.outcomes(connection, ids)),
         )
     return told
+
+
+@case("catalog.scores.write_scores")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        foreign = [scores.Score(row, one, None, 5.0) for row, one in enumerate(two.b.product_ids)]
+        found = scores.write_scores(session, foreign)
+        assert found.unknown == [score.row for score in foreign]
+        return found
+
+
+@case("intake.scoring.score_products")
+def _(two: Two) -> Any:
+    given = [{"id": str(one), "score": 5} for one in two.b.product_ids] + [{"sku": "X-1", "score": 6}]
+    found = scoring.score_products(two.workspace, two.a.id, given, actor=ACTOR)
+    assert found.counts["rejected"] == len(two.b.product_ids)
+    return found.counts
