@@ -396,6 +396,14 @@ def _table(rows: list[list[str]], form: str) -> bytes:
     return book.getvalue()
 
 
+def test_an_export_asked_for_under_one_key_is_made_each_time(api: Api) -> None:
+    write_products(api.workspace, api.tenant.id, [{"sku": "A", "name": "Alpha", "data": {"a_number": 1}}])
+    asked = {"json": {"filter": {"a_number": 1}, "format": "jsonl"}, "headers": {"Idempotency-Key": "k-1"}}
+    first, second = (api.post("/api/pim/export/", **asked) for _ in range(2))
+    assert first.status_code == second.status_code == 200
+    assert first.content == second.content != b""
+
+
 def test_every_export_is_in_the_audit_trail(api: Api) -> None:
     write_products(api.workspace, api.tenant.id, [{"sku": "A", "name": "Alpha", "data": {}}])
     api.get("/api/pim/export/?format=jsonl&fields=name")
