@@ -17,6 +17,8 @@ from sensors.imports import IN_PROGRESS
 #: A run older than this has nobody behind it: it delivers for RUN_SECONDS, and calls end within a minute.
 _LONGEST_SECONDS = RUN_SECONDS + 180
 
+_FIRST = {"dagster/priority": "10"}
+
 
 @dataclass(frozen=True)
 class Running:
@@ -67,8 +69,8 @@ def webhooks_sensor(context: dg.SensorEvaluationContext, stores: WorkspaceResour
         if run is not None:
             context.instance.report_run_failed(run, "Its process is gone; another run delivers.")
     return dg.SensorResult(
-        # By the second: Dagster remembers a run key for ever.
-        run_requests=[dg.RunRequest(run_key=f"webhooks:{int(now)}")] if decision.launch else [],
+        # By the second: Dagster remembers a run key for ever. Before imports, which take minutes, in the queue.
+        run_requests=[dg.RunRequest(run_key=f"webhooks:{int(now)}", tags=_FIRST)] if decision.launch else [],
         skip_reason=None if decision.launch else ("A run delivers already." if due else "No delivery is due."),
     )
 

@@ -21,7 +21,9 @@ from sqlalchemy import text
 from standardwebhooks.webhooks import Webhook as Verifier
 from standardwebhooks.webhooks import WebhookVerificationError
 
+from pim_platform.local.parts import environment
 from pim_platform.storage.postgres import tenant_session
+from pim_platform.syndication import delivering
 from pim_platform.syndication.deliveries import forget_deliveries, redeliver
 from pim_platform.syndication.delivering import Report, deliver
 from pim_platform.syndication.pacing import BROKEN_AFTER, SCHEDULE
@@ -30,7 +32,7 @@ from pim_platform.syndication.trying import try_webhook
 from tests.integration.syndication.conftest import ACTOR, OUTSIDE, Shop
 from tests.support.imports import import_bytes
 from tests.support.receivers import Received, Receiver, Reply, receiver
-from tests.support.stacks import WAIT_SECONDS, wait_for
+from tests.support.stacks import WAIT_SECONDS, plain_environment, wait_for
 
 PRODUCTS = ["product.created", "product.updated", "product.deleted"]
 
@@ -324,12 +326,18 @@ def test_each_receiver_gets_what_its_tenant_did_and_nothing_else(make_shop: Call
     assert told == {(f"/{number}", f"Of shop {number}") for number in range(3)}
 
 
-_KILLED = """
-import sys
-from pim_platform.settings import Settings
-from pim_platform.syndication.delivering import deliver
-deliver(Workspace(Settings.model_validate_json(sys.argv[1])), seconds=60)
-"""
+def test_a_receiver_is_claimed_in_a_session_of_its_tenant_only(make_shop: Callable[..., Shop]) -> None:
+    mine, other = make_shop(), make_shop()
+    mine.subscribe("https://receiver.invalid/", PRODUCTS)
+    webhook_id, _ = other.subscribe("https://receiver.invalid/", PRODUCTS)
+    other.write({"sku": "A", "name": "Alpha"})
+    assert _is_due(other)
+    for named in (mine.id, other.id):
+        given = {"tenant": named, "webhook": webhook_id, "owner": "mine", "lease": 60.0, "most": 10}
+        with tenant_session(mine.workspace.app, mine.id) as session:
+            assert session.execute(delivering._CLAIM, given).all() == []
+            assert session.execute(delivering._BATCH, given).all() == []
+    assert other.webhook(webhook_id).lease_owner is None
 
 
 @pytest.mark.full
@@ -347,8 +355,8 @@ def test_a_worker_that_is_killed_loses_nothing_and_its_receiver_is_served_again(
         webhook_id, _ = shop.subscribe(server.url, PRODUCTS)
         shop.write(*({"sku": f"P-{n}", "name": "One"} for n in range(120)))
         shop.write(*({"sku": f"P-{n}", "name": "Two"} for n in range(120)))
-        settings = shop.workspace.settings.model_dump_json(exclude_none=True)
-        process = subprocess.Popen([sys.executable, "-c", _KILLED, settings])
+        command = [sys.executable, "-m", "pim_platform.cli", "webhooks", "deliver"]
+        process = subprocess.Popen(command, env=plain_environment() | environment(shop.workspace.settings))
         started.set()
         assert process.wait(WAIT_SECONDS) == -signal.SIGKILL
         assert states(shop)["pending"] > 0

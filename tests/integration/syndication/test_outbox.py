@@ -106,6 +106,18 @@ def test_what_waits_for_a_person_is_told_and_what_a_policy_confirms_is_not(make_
     assert sure.told() == []
 
 
+def test_an_import_that_a_quota_keeps_waiting_is_told(make_shop: Callable[..., Shop]) -> None:
+    shop = make_shop(policy="all_sure")
+    shop.subscribe(URL, ["import.needs_confirmation"])
+    with tenant_session(shop.workspace.app, shop.id) as session:
+        session.execute(text("UPDATE pim.tenants SET max_concurrent_jobs = 0"))
+    job_id = land_bytes(shop.workspace, shop.id, FILE)
+    propose_job(shop.workspace, shop.id, job_id)
+    assert not confirm_by_policy(shop.workspace, shop.id, job_id)
+    (event,) = shop.outbox()
+    assert event.payload["data"]["reason_code"] == "quota_exceeded"
+
+
 def test_a_dry_run_that_is_ready_waits_for_a_person(shop: Shop) -> None:
     shop.subscribe(URL)
     import_bytes(shop.workspace, shop.id, FILE, dry_run=True)

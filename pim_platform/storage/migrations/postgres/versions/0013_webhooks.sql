@@ -185,7 +185,7 @@ BEGIN
     WHEN j.state = 'done' AND j.reason_code = 'cancelled' THEN NULL
     WHEN j.state = 'failed' OR (j.state = 'done' AND j.reason_code IS NOT NULL) THEN 'import.failed'
     WHEN j.state = 'done' THEN 'import.completed'
-    WHEN j.state = 'mapping' AND j.reason_code IS DISTINCT FROM 'waiting' THEN NULL
+    WHEN j.state = 'mapping' AND j.reason_code IS NULL THEN NULL
     ELSE 'import.needs_confirmation' END;
   PERFORM pg_advisory_xact_lock(hashtextextended(NEW.tenant_id::text, 3));
   INSERT INTO pim.webhook_deliveries (tenant_id, webhook_id, event, ordering_key, payload)
@@ -209,8 +209,9 @@ END $$;
 CREATE CONSTRAINT TRIGGER queue_import_events AFTER UPDATE OF state, reason_code ON pim.import_jobs
 DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (
   (NEW.state IN ('done', 'failed', 'held', 'staged') AND OLD.state IS DISTINCT FROM NEW.state AND OLD.state <> 'undone')
-  OR (NEW.state = 'mapping' AND NEW.reason_code = 'waiting'
-      AND (OLD.state <> 'mapping' OR OLD.reason_code IS DISTINCT FROM 'waiting')))
+  -- Without a reason a policy has not been asked yet: it may confirm the next moment.
+  OR (NEW.state = 'mapping' AND NEW.reason_code IS NOT NULL
+      AND (OLD.state <> 'mapping' OR OLD.reason_code IS DISTINCT FROM NEW.reason_code)))
 EXECUTE FUNCTION pim.queue_import_events();
 
 -- --- what crosses tenants ------------------------------------------------------------------------
