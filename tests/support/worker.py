@@ -16,18 +16,22 @@ _LOOK_SECONDS = 0.1
 
 
 @contextmanager
-def worker(workspace: Workspace, tenant_id: UUID, *also: Callable[[], object]) -> Iterator[None]:
-    """Run the tenant's confirmed jobs, and call each of ``also`` as often, while the block runs."""
+def worker(
+    workspace: Workspace, tenant_id: UUID | Callable[[], UUID | None], *also: Callable[[], object]
+) -> Iterator[None]:
+    """Run a tenant's confirmed jobs, and call each of ``also`` as often, while the block runs.
+
+    ``tenant_id`` may be asked for again and again: None where the tenant is not there yet.
+    """
     stop = threading.Event()
     failed: list[BaseException] = []
 
     def work() -> None:
         try:
             while not stop.wait(_LOOK_SECONDS):
-                with tenant_session(workspace.app, tenant_id) as session:
-                    due = [job.id for job in list_jobs(session, limit=200) if job.state == "confirmed"]
-                for job_id in due:
-                    run_job(workspace, tenant_id, job_id)
+                tenant = tenant_id() if callable(tenant_id) else tenant_id
+                if tenant is not None:
+                    _run_due(workspace, tenant)
                 for step in also:
                     step()
         except BaseException as error:  # noqa: BLE001  # told to the test, which would wait for ever otherwise
@@ -40,4 +44,11 @@ def worker(workspace: Workspace, tenant_id: UUID, *also: Callable[[], object]) -
     finally:
         stop.set()
         thread.join(60)
-    assert not failed, failed
+        assert not failed, failed
+
+
+def _run_due(workspace: Workspace, tenant_id: UUID) -> None:
+    with tenant_session(workspace.app, tenant_id) as session:
+        due = [job.id for job in list_jobs(session, limit=200) if job.state == "confirmed"]
+    for job_id in due:
+        run_job(workspace, tenant_id, job_id)
