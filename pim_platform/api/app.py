@@ -8,6 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 import pim_platform
 from pim_platform.api import (
+    aliases,
     audit,
     auth,
     bulk_operations,
@@ -70,6 +71,8 @@ _ROUTERS = (
     audit.router,
     me.router,
     auth.router,
+    aliases.products,
+    aliases.webhooks,
     health.router,
     metrics.router,
     reference.router,

@@ -33,6 +33,7 @@ TAGS = {
     "auth": "Logging in with a password.",
     "health": "Whether this process lives and can serve.",
     "metrics": "Figures for monitoring.",
+    "aliases": "Paths and names of the first importer, deprecated: a thin translation of the others.",
 }
 
 

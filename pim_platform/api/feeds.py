@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
 import anyio
 import anyio.to_thread
 from anyio.lowlevel import RunVar
-from fastapi import APIRouter, Header, Response, Security
+from fastapi import APIRouter, Response, Security
 from pydantic import BaseModel, ConfigDict, Field
 
 from pim_platform.api.dependencies import CallerDep, SessionDep, Text, WorkspaceDep, bearer
@@ -83,30 +83,22 @@ class UrlIn(BaseModel):
         ok={
             200: {
                 "model": UploadOut,
-                "description": "The same file again: unfinished, under the same key, or skipped.",
+                "description": "The same file again: unfinished, or skipped.",
             }
         },
     ),
     openapi_extra=needs("editor", scope="imports:write"),
 )
-async def import_url(
-    workspace: WorkspaceDep,
-    caller: CallerDep,
-    response: Response,
-    body: UrlIn,
-    idempotency_key: Annotated[
-        Text | None, Header(min_length=1, max_length=200, description="The same key means the same job for ever.")
-    ] = None,
-) -> UploadOut:
+async def import_url(workspace: WorkspaceDep, caller: CallerDep, response: Response, body: UrlIn) -> UploadOut:
     """Fetch a file, and do with it what an upload does.
 
     Its host must be among those the tenant allows, redirects included. With `skip_unchanged` the server is asked for
     the file only if it has another one than last time. A server that needs more than two minutes is one for a feed.
     """
-    answer = await anyio.to_thread.run_sync(_import, workspace, caller, body, idempotency_key, limiter=_limiter())
-    if not answer[1]:
+    answer, new = await anyio.to_thread.run_sync(_import, workspace, caller, body, limiter=_limiter())
+    if not new:
         response.status_code = 200
-    return answer[0]
+    return answer
 
 
 _limiters: RunVar[anyio.CapacityLimiter] = RunVar("fetches")
@@ -121,7 +113,7 @@ def _limiter() -> anyio.CapacityLimiter:
     return found
 
 
-def _import(workspace: Workspace, caller: Caller, body: UrlIn, idempotency_key: str | None) -> tuple[UploadOut, bool]:
+def _import(workspace: Workspace, caller: Caller, body: UrlIn) -> tuple[UploadOut, bool]:
     with tenant_session(workspace.app, caller.tenant_id) as session:
         skips = skips_unchanged(session, body.source, body.skip_unchanged)
     found = fetch_url(
@@ -131,9 +123,8 @@ def _import(workspace: Workspace, caller: Caller, body: UrlIn, idempotency_key: 
         source=body.source,
         origin="api",
         actor=caller.actor,
-        conditional=skips and not body.dry_run and body.dialect is None and idempotency_key is None,
+        conditional=skips and not body.dry_run and body.dialect is None,
         seconds=_SECONDS,
-        idempotency_key=idempotency_key,
         dry_run=body.dry_run,
         reject_policy=body.reject_policy,
         full_feed=body.full_feed,

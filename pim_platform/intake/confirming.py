@@ -27,7 +27,7 @@ from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy.audit import Actor, record
 from pim_platform.tenancy.models import Tenant
 from pim_platform.tenancy.quotas import require_job_slot
-from pim_platform.tenancy.tenants import normalise_locale
+from pim_platform.tenancy.tenants import ConfirmPolicy, normalise_locale
 
 
 def confirm_job(
@@ -93,22 +93,29 @@ def confirm_job(
         return job
 
 
-def confirm_by_policy(workspace: Workspace, tenant_id: UUID, job_id: UUID, *, actor: Actor | None = None) -> bool:
+def confirm_by_policy(
+    workspace: Workspace,
+    tenant_id: UUID,
+    job_id: UUID,
+    *,
+    actor: Actor | None = None,
+    policy: ConfirmPolicy | None = None,
+) -> bool:
     """Confirm a waiting job where its source's or tenant's policy allows it; else note on the job why it waits.
 
-    ``actor`` is who sent the file: the audit trail names the policy, and the request that it was applied in.
-    Returns whether it was confirmed.
+    ``actor`` is who sent the file: the audit trail names the policy, and the request that it was applied in. ``policy``
+    holds instead of theirs where somebody who may confirm asked for it. Returns whether it was confirmed.
     """
     with tenant_session(workspace.app, tenant_id) as session:
         job = get_job(session, job_id, lock=True)
         if job.state != "mapping":
             return job.state == "confirmed"
-        policy = _policy_of(session, job)
-        why = _why_not(policy, job, saved=_is_saved(session, job))
+        chosen = policy or _policy_of(session, job)
+        why = _why_not(chosen, job, saved=_is_saved(session, job))
         if why is not None:
             job.reason_code, job.reason = "waiting", why
             return False
-    by_policy = replace(actor or Actor(""), name=f"policy:{policy}")
+    by_policy = replace(actor or Actor(""), name=f"policy:{chosen}")
     try:
         confirm_job(workspace, tenant_id, job_id, actor=by_policy, evidence="policy")
     except QuotaExceeded as full:  # the file is in: it waits for a person, or for its turn

@@ -143,6 +143,20 @@ CASES: dict[Key, Case] = {
     ("POST", "/api/pim/import/{job_id}/ticket/"): Case(404, code="unknown_job"),
     ("WS", "/ws/pim/import/{job_id}"): Case(404, figures=True, role="viewer", scope="imports:read"),
     ("POST", "/api/pim/import/{job_id}/undo/"): Case(404, code="unknown_job"),
+    ("GET", "/api/products/"): Case(200),
+    ("POST", "/api/products/"): Case(201, lambda: {"json": {"sku": f"S-{uuid4().hex[:8]}", "name": "Mine"}}),
+    ("GET", "/api/products/{product_id}/"): Case(404, code="unknown_product", figures=True),
+    ("PUT", "/api/products/{product_id}/"): Case(404, _json({"active": False}), "unknown_product"),
+    ("DELETE", "/api/products/{product_id}/"): Case(404, code="unknown_product"),
+    ("POST", "/api/products/upload/"): Case(202, _file),
+    ("GET", "/api/products/upload/{job_id}/status/"): Case(404, code="unknown_job", figures=True),
+    ("GET", "/api/webhooks/"): Case(200),
+    ("POST", "/api/webhooks/"): Case(422, _json({"url": "http://x", "event_type": "product.created"})),
+    ("PUT", "/api/webhooks/{webhook_id}/"): Case(404, _json({"enabled": False}), "unknown_webhook"),
+    ("DELETE", "/api/webhooks/{webhook_id}/"): Case(404, code="unknown_webhook"),
+    ("POST", "/api/webhooks/{webhook_id}/test/"): Case(404, code="unknown_webhook"),
+    # Last: there is nothing to see afterwards.
+    ("DELETE", "/api/products/bulk-delete/"): Case(200),
 }
 
 #: Routes that need no key, and why that is right.
