@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from sqlalchemy import Engine
@@ -29,13 +29,20 @@ _IPV6_NETWORK = 64  # one customer's line (RFC 6177)
 
 @dataclass(frozen=True)
 class Guess:
-    """A guess that was counted."""
+    """A guess at the password of somebody from somewhere."""
 
     account: bytes
     address: bytes
     pair: bytes
-    count: int
+    count: int = 0
     """Guesses in a row at this account, this one included."""
+
+    @classmethod
+    def of(cls, email: str, ip: str | None) -> Guess:
+        """One that is not counted yet."""
+        # Whoever comes through a Unix socket has no address: then there is none that others could use up.
+        place = f"of {email}" if ip is None else _network(ip)
+        return cls(_bucket("account", email), _bucket("address", place), _bucket("pair", email, place))
 
     @property
     def begins_waiting(self) -> bool:
@@ -48,16 +55,14 @@ def count_guess(engine: Engine, email: str, ip: str | None) -> Guess:
 
     Raises TooManyRequests with code ``too_many_guesses`` where it comes too early; then it is not counted.
     """
-    # Whoever comes through a Unix socket has no address: then there is none that others could use up.
-    place = f"of {email}" if ip is None else _network(ip)
-    account, address, pair = _bucket("account", email), _bucket("address", place), _bucket("pair", email, place)
+    guess = Guess.of(email, ip)
     (row,) = call_definer(
         engine,
         "SELECT * FROM pim.count_login(:account, :address, :pair, :account_free, :address_free, "
         ":account_longest, :address_longest)",
-        account=account,
-        address=address,
-        pair=pair,
+        account=guess.account,
+        address=guess.address,
+        pair=guess.pair,
         account_free=ACCOUNT_FREE,
         address_free=ADDRESS_FREE,
         account_longest=ACCOUNT_LONGEST,
@@ -70,11 +75,11 @@ def count_guess(engine: Engine, email: str, ip: str | None) -> Guess:
             code="too_many_guesses",
             retry_after=row["wait_seconds"],
         )
-    return Guess(account, address, pair, row["guesses"])
+    return replace(guess, count=row["guesses"])
 
 
 def forgive_guess(engine: Engine, guess: Guess) -> None:
-    """The password was right: count the guess no more, and know the person at this address from now on."""
+    """It was the person: count the guess no more, and know the person at this address from now on."""
     call_definer(
         engine,
         "SELECT pim.forgive_login(:account, :address, :pair)",

@@ -20,7 +20,7 @@ from pim_platform.settings import Settings
 from pim_platform.storage.postgres import anonymous_session, call_definer, tenant_session
 from pim_platform.tenancy.audit import Actor, record
 from pim_platform.tenancy.cursors import paged, read_cursor
-from pim_platform.tenancy.guesses import count_guess, forgive_guess
+from pim_platform.tenancy.guesses import Guess, count_guess, forgive_guess
 from pim_platform.tenancy.keys import ROLES, Role
 from pim_platform.tenancy.logins import Person, belongings, tell_tenants
 from pim_platform.tenancy.models import Membership, Tenant, User
@@ -250,6 +250,8 @@ def use_password_link(engine: Engine, link: str, password: str, *, actor: Actor)
     )
     if not used["done"]:
         raise unknown
+    # The way out for somebody whom another's guesses keep waiting at a new address.
+    forgive_guess(engine, Guess.of(row["email"], actor.ip))
     _tell_password_changed(engine, row["user_id"], row["email"], actor, by="link")
 
 

@@ -14,7 +14,7 @@ import pytest
 from fastapi import FastAPI
 
 from pim_platform.storage.endpoints import Endpoints
-from pim_platform.tenancy.guesses import ACCOUNT_FREE
+from pim_platform.tenancy.guesses import ACCOUNT_FREE, count_guess
 from pim_platform.tenancy.users import make_operator_link
 from tests.integration.api.conftest import ACTOR, TENTS, Api, assert_problem
 from tests.support.imports import import_bytes
@@ -214,6 +214,16 @@ def test_a_link_sets_a_password_once_and_ends_every_login(app: FastAPI, boss: Ap
     actions = [entry["action"] for entry in boss.get("/api/pim/audit/", params={"action": "user.*"}).json()["entries"]]
     assert "user.password_changed" in actions
     assert "user.password_link_made" in actions
+
+
+def test_a_link_is_the_way_in_for_somebody_whom_others_guesses_keep_waiting(app: FastAPI, boss: Api) -> None:
+    ana = make_person(app, boss.workspace, (boss.tenant, "editor"))
+    for number in range(ACCOUNT_FREE + 1):
+        count_guess(boss.workspace.app, ana.email, f"203.0.113.{number}")
+    assert_problem(ana.log_in(), 429, "too_many_guesses")
+    link = _link(boss, ana).json()["token"]
+    assert ana.client.post("/auth/password", json={"token": link, "password": NEW}).status_code == 204
+    assert ana.log_in(NEW).status_code == 200
 
 
 def test_a_link_ends_in_time(app: FastAPI, boss: Api) -> None:

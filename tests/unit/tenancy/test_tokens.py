@@ -46,6 +46,10 @@ def test_a_token_names_its_login() -> None:
     assert session_of(_settings(), _signed()) == SESSION, "the other tests forge what differs from this one"
 
 
+def test_hosts_need_not_agree_on_the_second() -> None:
+    assert session_of(_settings(), _signed(iat=datetime.now(UTC) + timedelta(seconds=5))) == SESSION
+
+
 def _unsigned() -> str:
     head, body = (
         base64.urlsafe_b64encode(json.dumps(part, default=lambda moment: int(moment.timestamp())).encode())
@@ -72,7 +76,7 @@ def _unsigned() -> str:
         _signed(aud="another-api"),
         _signed(aud=None),
         _signed(exp=None),
-        _signed(exp=datetime.now(UTC) - timedelta(seconds=1)),
+        _signed(exp=datetime.now(UTC) - timedelta(seconds=11)),
         _signed(iat=datetime.now(UTC) + timedelta(hours=1)),
         _signed(sid=None),
         _signed(sid="1 OR 1=1"),
