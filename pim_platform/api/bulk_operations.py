@@ -31,7 +31,7 @@ router = APIRouter(prefix="/api/pim/products", tags=["products"], route_class=Ke
 
 #: What names products, beside ``all``.
 _SOME = ("skus", "source", "job_id", "fields", "filter", "q")
-_TOKEN = "confirm_4uD0bWZzq9Yx3v7kqkD1sT2mB5cN8hLp"  # noqa: S105  # an example in the document
+TOKEN_EXAMPLE = "confirm_4uD0bWZzq9Yx3v7kqkD1sT2mB5cN8hLp"  # noqa: S105  # an example in the document
 
 
 class WantedIn(BaseModel):
@@ -73,7 +73,7 @@ class WantedIn(BaseModel):
 class TokenIn(BaseModel):
     """The token of a preview."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"token": _TOKEN}]})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"token": TOKEN_EXAMPLE}]})
 
     token: Annotated[Text, Field(max_length=200, description="As the preview answered it; good for an hour, once.")]
 
@@ -137,7 +137,7 @@ class SampleProduct(BaseModel):
 class DeletePreviewOut(BaseModel):
     """What a bulk delete would do."""
 
-    token: str = Field(description="Confirms exactly this, once, within an hour.", examples=[_TOKEN])
+    token: str = Field(description="Confirms exactly this, once, within an hour.", examples=[TOKEN_EXAMPLE])
     expires_at: datetime
     commit: int = Field(description="Number of the catalogue's last commit.")
     products: int = Field(description="Products that would be deleted.")
@@ -183,7 +183,7 @@ class DeleteIn(WantedIn):
     """The token of a preview; or SKUs alone, which are deleted at once."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"token": _TOKEN}, {"skus": ["TENT-1", "TENT-2"]}]}
+        extra="forbid", json_schema_extra={"examples": [{"token": TOKEN_EXAMPLE}, {"skus": ["TENT-1", "TENT-2"]}]}
     )
 
     token: Annotated[Text | None, Field(max_length=200)] = None

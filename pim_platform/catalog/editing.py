@@ -160,13 +160,16 @@ def calculate(
     return Edit(_field(name), value, conflict)
 
 
-def edited(tenant_id: UUID, edits: Sequence[Edit]) -> Incoming:
-    """The chosen products as rows for the merge, each with what the edits make of it."""
+def edited(tenant_id: UUID, edits: Sequence[Edit], *, joins: sql.Composable = sql.SQL("")) -> Incoming:  # noqa: B008
+    """The chosen products as rows for the merge, each with what the edits make of it.
+
+    ``joins`` are joins with what the edits' expressions refer to beside ``p``.
+    """
     values = [sql.SQL(", {} AS {}").format(edit.value, edit.column.identifier) for edit in edits]
     query = sql.SQL(
         'SELECT row_number() OVER (ORDER BY p.sku_key) AS "row", p.sku, p.sku_key, NULL::bigint AS row_hash{values} '
-        "FROM pim.products p WHERE p.tenant_id = {tenant} AND p.id IN (SELECT id FROM {chosen})"
-    ).format(values=sql.SQL("").join(values), tenant=sql.Literal(tenant_id), chosen=CHOSEN)
+        "FROM pim.products p {joins} WHERE p.tenant_id = {tenant} AND p.id IN (SELECT id FROM {chosen})"
+    ).format(values=sql.SQL("").join(values), joins=joins, tenant=sql.Literal(tenant_id), chosen=CHOSEN)
     columns = tuple(edit.column for edit in edits)
     return Incoming(
         (),

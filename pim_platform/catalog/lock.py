@@ -1,7 +1,7 @@
 """The per-tenant catalogue lock and commit numbers: the one place that defines lock order (design D7).
 
-Order: catalogue lock, then ``catalog_state``, then the job's row. The publisher has a lock of its own,
-taken alone.
+Order: catalogue lock, then the schema's (:func:`pim_platform.catalog.schemas.lock_schema`), then ``catalog_state``,
+then the job's row. The publisher has a lock of its own, taken alone.
 """
 
 from __future__ import annotations

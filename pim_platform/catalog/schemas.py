@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from pim_platform.catalog.models import ProductSchemaVersion
 from pim_platform.catalog.schema import ProductSchema, SchemaField
-from pim_platform.errors import InvalidSchema
+from pim_platform.errors import InvalidSchema, NotFound
 from pim_platform.tenancy.audit import Actor, record
 from pim_platform.tenancy.models import Tenant
 
@@ -46,17 +46,8 @@ def save_schema(session: Session, wanted: ProductSchema, actor: Actor) -> Produc
 
     Raises InvalidSchema where it has too many fields.
     """
-    if len(wanted.fields) > MAXIMUM_FIELDS:
-        raise InvalidSchema(
-            f"The schema would have {len(wanted.fields):,} fields.",
-            fix=f"A tenant can have {MAXIMUM_FIELDS:,}; leave out those that nobody reads, or put them into one array.",
-            code="too_many_fields",
-        )
-    # Two confirmations at once must not both take the next number.
-    session.execute(
-        text("SELECT pg_advisory_xact_lock(hashtextextended('schema:' || :tenant, 0))"),
-        {"tenant": str(session.info["tenant_id"])},
-    )
+    require_few_fields(wanted)
+    lock_schema(session)
     now = current_schema(session)
     same = wanted.model_copy(update={"version": now.version})
     if same == now:
@@ -82,6 +73,43 @@ def adopt_defaults(session: Session, currency: str, locale: str, actor: Actor) -
     now = current_schema(session)
     if now.version:
         save_schema(session, now.model_copy(update={"default_currency": currency, "default_locale": locale}), actor)
+
+
+def require_few_fields(wanted: ProductSchema) -> None:
+    """Raise InvalidSchema with code ``too_many_fields`` where a schema has more than a tenant can have."""
+    if len(wanted.fields) > MAXIMUM_FIELDS:
+        raise InvalidSchema(
+            f"The schema would have {len(wanted.fields):,} fields.",
+            fix=f"A tenant can have {MAXIMUM_FIELDS:,}; leave out those that nobody reads, or put them into one array.",
+            code="too_many_fields",
+        )
+
+
+def lock_schema(session: Session) -> None:
+    """Be the only one who changes the tenant's schema until the transaction ends: two at once must not both take the
+    next number, nor one write back what it read before the other. Taken after the catalogue lock, never before it."""
+    session.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended('schema:' || :tenant, 0))"),
+        {"tenant": str(session.info["tenant_id"])},
+    )
+
+
+def schema_versions(session: Session, *, before: int | None = None, limit: int = 50) -> list[ProductSchemaVersion]:
+    """The versions of the session's tenant's schema, newest first, those older than ``before``."""
+    query = select(ProductSchemaVersion).where(ProductSchemaVersion.tenant_id == session.info["tenant_id"])
+    if before is not None:
+        query = query.where(ProductSchemaVersion.version < before)
+    return list(session.scalars(query.order_by(ProductSchemaVersion.version.desc()).limit(limit)))
+
+
+def find_schema_version(session: Session, version: int) -> ProductSchemaVersion:
+    """That version of the session's tenant's schema. Raises NotFound with code ``unknown_version``."""
+    found = session.get(ProductSchemaVersion, (session.info["tenant_id"], version))
+    if found is None:
+        raise NotFound(
+            f"There is no version {version} of the schema.", fix="List the versions.", code="unknown_version"
+        )
+    return found
 
 
 def parse_fields(raw: list[dict[str, Any]]) -> list[SchemaField]:

@@ -11,17 +11,20 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import polars as pl
+
 from pim_platform.catalog.incoming import Incoming
+from pim_platform.catalog.lock import lock_catalogue
 from pim_platform.catalog.merge import Origin, merge
 from pim_platform.catalog.outcomes import Outcome, outcomes
 from pim_platform.catalog.schema import PRODUCT_COLUMNS, FieldType, ProductSchema, SchemaField
-from pim_platform.catalog.schemas import current_schema, parse_fields, save_schema
+from pim_platform.catalog.schemas import current_schema, parse_fields, require_few_fields, save_schema
 from pim_platform.errors import InvalidRequest, LedgerUnbalanced
 from pim_platform.intake.nameless import NAMELESS
 from pim_platform.intake.publishing import publish_now
 from pim_platform.intake.staging import stage_records
 from pim_platform.intake.workspace import Workspace
-from pim_platform.storage.postgres import tenant_session
+from pim_platform.storage.postgres import driver_connection, tenant_session
 from pim_platform.tenancy.audit import Actor, record
 
 #: Records one call may carry.
@@ -52,9 +55,14 @@ def bulk_upsert(
             f"A bulk upsert cannot hold {len(records):,} products.", fix=f"Send 1 to {MAXIMUM:,} in one call."
         )
     with tenant_session(workspace.app, tenant_id) as session, tempfile.TemporaryDirectory(prefix="pim-bulk-") as folder:
-        schema = _grown(current_schema(session), records)
-        schema = save_schema(session, schema, actor)
-        staged, rejects = stage_records(records, schema, default_currency=schema.default_currency)
+        known = current_schema(session)
+        schema, staged, rejects = _staged(known, records)
+        wait = workspace.settings.lock_timeout_seconds
+        lock_catalogue(driver_connection(session), tenant_id, wait_seconds=wait)
+        now = current_schema(session)
+        if now != known:  # what was read before would undo a change of the schema that was made meanwhile
+            schema, staged, rejects = _staged(now, records)
+        save_schema(session, schema, actor)
         path = Path(folder) / "staged.parquet"
         staged.write_parquet(path)
         fates: list[Outcome] = []
@@ -62,7 +70,6 @@ def bulk_upsert(
             session,
             Incoming.of([path], schema),
             Origin(source="api", actor=actor.name, request_id=actor.trace_id),
-            wait_seconds=workspace.settings.lock_timeout_seconds,
             on_written=lambda connection, ids: fates.extend(outcomes(connection, ids)),
         )
         counts = done.counts
@@ -112,6 +119,15 @@ def _results(records: Sequence[AbstractMapping[str, Any]], fates: Iterable[Outco
             }
         )
     return results
+
+
+def _staged(
+    known: ProductSchema, records: Sequence[AbstractMapping[str, Any]]
+) -> tuple[ProductSchema, pl.DataFrame, pl.DataFrame]:
+    """The schema with what the records add to it, staged rows and rejects."""
+    schema = _grown(known, records)
+    require_few_fields(schema)
+    return schema, *stage_records(records, schema, default_currency=schema.default_currency)
 
 
 def _grown(schema: ProductSchema, records: Iterable[AbstractMapping[str, Any]]) -> ProductSchema:

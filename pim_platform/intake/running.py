@@ -53,6 +53,7 @@ from pim_platform.intake.promoting import CATALOGUE_MOVED, NAMELESS_PART, adopt_
 from pim_platform.intake.rejects import write_rejects_file
 from pim_platform.intake.removing import full_feed_of, hold_for_absent
 from pim_platform.intake.reworking import known_groups, still_rejected
+from pim_platform.intake.schema_changing import run_schema_change
 from pim_platform.intake.staging import StageProgress, stage
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import driver_connection, read_snapshot, tenant_session
@@ -189,7 +190,7 @@ def merge_job(workspace: Workspace, job: ImportJob, lease: Lease) -> ImportJob:
     that found another diff than the one accepted) or ``held`` (a full feed that lacks too many products).
     """
     if job.kind != "file":
-        return run_bulk(workspace, job, lease)
+        return _run_without_file(workspace, job, lease, None)
     assert job.schema_version is not None
     manifest = read_manifest(workspace, job, job.attempt)
     actor = (job.rework or {}).get("actor", job.actor)
@@ -384,11 +385,16 @@ def run_at_once(workspace: Workspace, job: ImportJob) -> ImportJob:
     """
     seconds = workspace.settings.lock_timeout_seconds
     with suppress(TransientError), attempt(workspace, job.tenant_id, job.id) as (own, lease):
-        own = run_bulk(workspace, own, lease, wait_seconds=seconds)
+        own = _run_without_file(workspace, own, lease, seconds)
         publish_job(workspace, own, lease)
         return finish_job(workspace, own, lease)
     with tenant_session(workspace.app, job.tenant_id) as session:
         return get_job(session, job.id)
+
+
+def _run_without_file(workspace: Workspace, job: ImportJob, lease: Lease, wait_seconds: float | None) -> ImportJob:
+    run = run_schema_change if job.kind == "schema" else run_bulk
+    return run(workspace, job, lease, wait_seconds=wait_seconds)
 
 
 def publish_job(workspace: Workspace, job: ImportJob, lease: Lease) -> Agreement:

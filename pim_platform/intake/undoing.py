@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from pim_platform.catalog.deleting import Author
 from pim_platform.catalog.lock import lock_catalogue
+from pim_platform.catalog.schemas import current_schema, parse_fields, save_schema
 from pim_platform.catalog.undo import (
     ConflictPage,
     Outcome,
@@ -78,6 +79,9 @@ def undo_job(
         session.add(job)
         session.flush()
         author = Author(origin, actor.name, job.id, actor.trace_id)
+        if target.kind == "schema" and target.bulk is not None and target.bulk["removed"]:
+            removed = parse_fields(target.bulk["removed"])
+            save_schema(session, current_schema(session).with_fields(removed), actor)
         done = undo_commits(session, commits_of(session, target), author)
         counts = done.counts
         finish_without_file(
@@ -171,6 +175,12 @@ def _require_undoable(session: Session, job: ImportJob, retention_days: int) -> 
             fix="Cancel it where it has not been merged; else wait until it is done.",
             code="not_done",
             value=job.state,
+        )
+    if job.kind == "schema" and job.bulk is not None and job.bulk["retyped"]:
+        raise Conflict(
+            f"The change gave values of {', '.join(job.bulk['retyped'])} another type; the schema would not fit them.",
+            fix="Change the type back; the history of a product has its old values.",
+            code="not_undoable",
         )
     if job.undone_by_job_id is not None:
         last = job

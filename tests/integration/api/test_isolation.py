@@ -85,6 +85,11 @@ CASES: dict[Key, Case] = {
     ("GET", "/api/pim/export/"): Case(200),
     ("POST", "/api/pim/export/"): Case(200, _json({"format": "jsonl"})),
     ("GET", "/api/pim/schema/"): Case(200),
+    ("GET", "/api/pim/schema/versions/"): Case(200, figures=True),
+    ("GET", "/api/pim/schema/versions/{version}/"): Case(200),
+    ("POST", "/api/pim/schema/changes/"): Case(
+        404, _json({"token": "{schema_token}", "accept": True}), "unknown_token"
+    ),
     ("GET", "/api/pim/mapping/accuracy/"): Case(200, figures=True),
     ("GET", "/api/pim/mapping/costs/"): Case(200, figures=True),
     ("GET", "/api/pim/mapping/templates/"): Case(200),
@@ -204,6 +209,10 @@ IDS: dict[str, Callable[[Api, str, dict[str, str]], str]] = {
     "delivery_id": lambda api, _secret, ids: api.get(f"/api/pim/webhooks/{ids['webhook_id']}/deliveries/").json()[
         "deliveries"
     ][0]["id"],
+    "version": lambda api, _secret, _ids: str(api.get("/api/pim/schema/").json()["version"]),
+    "schema_token": lambda api, secret, _ids: api.post(
+        "/api/pim/schema/changes/", json={"changes": [{"op": "remove", "name": f"{secret}_field"}]}
+    ).json()["token"],
     "delete_token": lambda api, _secret, _ids: _token(api, "delete", {}),
     "edit_token": lambda api, _secret, _ids: _token(
         api, "edit", {"operations": [{"op": "set", "field": "active", "value": False}]}

@@ -21,6 +21,7 @@ from pim_platform.intake import (
     confirmations,
     provenance,
     running,
+    schema_changing,
     scoring,
     staging,
     undoing,
@@ -237,3 +238,68 @@ def _(two: Two) -> Any:
     found = scoring.score_products(two.workspace, two.a.id, given, actor=ACTOR)
     assert found.counts["rejected"] == len(two.b.product_ids)
     return found.counts
+
+
+# --- the schema ----------------------------------------------------------------------------------------------------
+
+
+@case("catalog.schemas.lock_schema")
+def _(two: Two) -> Any:
+    with two.session() as session, tenant_session(two.workspace.app, two.b.id) as other:
+        schemas.lock_schema(session)
+        schemas.lock_schema(other)  # bravo does not wait for alpha
+
+
+@case("catalog.schemas.schema_versions")
+def _(two: Two) -> Any:
+    with two.session() as session:
+        return [shown(one) for one in schemas.schema_versions(session)]
+
+
+@case("catalog.schemas.find_schema_version")
+def _(two: Two) -> Any:
+    with tenant_session(two.workspace.app, two.b.id) as session:
+        only = max(one.version for one in schemas.schema_versions(session))
+    with two.session() as session:
+        own = max(one.version for one in schemas.schema_versions(session))
+        if only > own:
+            with pytest.raises(NotFound):
+                schemas.find_schema_version(session, only)
+        return shown(schemas.find_schema_version(session, own))
+
+
+def _new_field(two: Two) -> str:
+    """A field of alpha's with a value."""
+    name = f"alpha_{uuid4().hex[:8]}"
+    changes = [{"op": "add", "field": {"name": name}}]
+    schema_changing.change_schema(two.workspace, two.a.id, changes, actor=ACTOR)
+    writing.patch_product(two.workspace, two.a.id, _made(two).id, {name: "alpha"}, actor=ACTOR)
+    return name
+
+
+@case("intake.schema_changing.change_schema")
+def _(two: Two) -> Any:
+    changes = [{"op": "remove", "name": _new_field(two)}]
+    return schema_changing.change_schema(two.workspace, two.a.id, changes, actor=ACTOR).effects
+
+
+@case("intake.schema_changing.confirm_schema_change")
+def _(two: Two) -> Any:
+    return _changed(two)
+
+
+@case("intake.schema_changing.run_schema_change")
+def _(two: Two) -> Any:
+    return _changed(two)
+
+
+def _changed(two: Two) -> Any:
+    changes = [{"op": "remove", "name": _new_field(two)}]
+    asked = schema_changing.change_schema(two.workspace, two.a.id, changes, actor=ACTOR).confirmation
+    assert asked is not None
+    with pytest.raises(NotFound):
+        schema_changing.confirm_schema_change(two.workspace, two.b.id, asked.token, accept=True, actor=ACTOR)
+    done = schema_changing.confirm_schema_change(two.workspace, two.a.id, asked.token, accept=True, actor=ACTOR)
+    assert done.job is not None
+    assert running.run_at_once(two.workspace, done.job).state == "done"
+    return done.effects
