@@ -60,7 +60,7 @@ def _test(condition: Condition, schema: ProductSchema, clause: Clause) -> str:
     if target.kind == "key":
         column, value = "sku_key", tuple(map(sku_key, value)) if operator == "in" else sku_key(value)
     if operator == "in":
-        return f"has({clause.bind([_bound(entry) for entry in value], f'Array({kind})')}, {column})"
+        return f"{column} IN {clause.bind([_bound(entry) for entry in value], f'Array({kind})')}"
     return f"{column} {_SIGNS[operator]} {clause.bind(_bound(value), kind)}"
 
 

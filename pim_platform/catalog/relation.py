@@ -14,15 +14,15 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from clickhouse_connect.driver.client import Client
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from pim_platform.catalog.conditions import Clause
 from pim_platform.catalog.publisher import publish
 from pim_platform.catalog.schema import ProductSchema
-from pim_platform.catalog.schemas import current_schema, schema_version
+from pim_platform.catalog.schemas import schema_version
 from pim_platform.catalog.typed_relations import refresh_typed_relations
 from pim_platform.storage.clickhouse import clickhouse_errors, quote_identifier
-from pim_platform.storage.postgres import tenant_session
+from pim_platform.storage.postgres import tenant_rows, tenant_session
 from pim_platform.tenancy.tenants import get_tenant
 
 
@@ -55,7 +55,18 @@ class Relation:
     @property
     def rows(self) -> str:
         """The rows as they are now."""
-        return f"{quote_identifier(self.database)}.product_rows FINAL"
+        return f"{self.versions} FINAL"
+
+    @property
+    def versions(self) -> str:
+        """The rows, those that were replaced or deleted since among them until they are merged away."""
+        return f"{quote_identifier(self.database)}.product_rows"
+
+    @property
+    def parts(self) -> str:
+        """SQL for how many parts hold the rows: in a single one no product stands twice."""
+        named = f"database = '{self.database}' AND table = 'product_rows'"
+        return f"(SELECT count() FROM system.parts WHERE {named} AND active)"
 
     @property
     def vocabulary(self) -> str:
@@ -65,31 +76,25 @@ class Relation:
 
 _STATE = """
 SELECT t.slug, s.typed_schema_version,
-       (SELECT coalesce(max(version), 0) FROM pim.product_schemas p WHERE p.tenant_id = :tenant) AS newest
-FROM pim.tenants t JOIN pim.catalog_state s ON s.tenant_id = t.id WHERE t.id = :tenant
+       (SELECT coalesce(max(version), 0) FROM pim.product_schemas p WHERE p.tenant_id = %s)
+FROM pim.tenants t JOIN pim.catalog_state s ON s.tenant_id = t.id WHERE t.id = %s
 """
 
 
 def relation_of(stores: Stores, tenant_id: UUID) -> Relation:
     """The tenant's relation as it was last loaded."""
-    with tenant_session(stores.app, tenant_id) as session:
-        row = session.execute(text(_STATE), {"tenant": tenant_id}).one()
+    ((slug, loaded, newest),) = tenant_rows(stores.app, tenant_id, _STATE, (tenant_id, tenant_id))
+    schema = _schema(stores, tenant_id, newest)
+    relation = f"tenant_{slug.replace('-', '_')}"
+    return Relation(relation, schema, None if loaded < 0 else _schema(stores, tenant_id, loaded))
 
-        def schema(version: int) -> ProductSchema:
-            known = _kept((tenant_id, version))
-            if not known:
-                found = current_schema(session) if version == row.newest else schema_version(session, version)
-                if found.version != version:  # a newer one came meanwhile
-                    return found
-                known.append(found)
-            return known[0]
 
-        # Version 0 is made of the tenant's defaults, which may change; it has no fields.
-        newest = schema(row.newest) if row.newest else current_schema(session)
-        loaded = None if row.typed_schema_version < 0 else newest
-        if loaded is not None and row.typed_schema_version != newest.version:
-            loaded = schema(row.typed_schema_version)
-    return Relation("tenant_" + row.slug.replace("-", "_"), newest, loaded)
+def _schema(stores: Stores, tenant_id: UUID, version: int) -> ProductSchema:
+    known = _kept((tenant_id, version)) if version else []  # the first is made of the tenant's defaults
+    if not known:
+        with tenant_session(stores.app, tenant_id) as session:
+            known.append(schema_version(session, version))
+    return known[0]
 
 
 @lru_cache(maxsize=2000)
@@ -116,7 +121,7 @@ _LIMITS = {"max_execution_time": 20, "max_memory_usage": 1024**3, **_EXACT}
 
 
 def ask(stores: Stores, relation: Relation, query: str, clause: Clause) -> Sequence[Sequence[Any]]:
-    """The rows that ``query`` finds; ``{rows}`` and ``{vocabulary}`` stand for the tenant's products and words.
+    """The rows that ``query`` finds; the names of :class:`Relation`'s properties in braces stand for the tenant's.
 
     Raises EngineUnavailable.
     """
@@ -141,4 +146,6 @@ def stream(
 
 
 def _of_tenant(query: str, relation: Relation) -> str:
-    return query.replace("{rows}", relation.rows).replace("{vocabulary}", relation.vocabulary)
+    for name in ("rows", "versions", "parts", "vocabulary"):
+        query = query.replace(f"{{{name}}}", getattr(relation, name))
+    return query

@@ -7,8 +7,8 @@ import binascii
 import hashlib
 import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from pim_platform.catalog.filters import Filter, Target, target_of
 from pim_platform.catalog.products import checked_limit
 from pim_platform.catalog.relation import Relation, Stores, ask, relation_of
 from pim_platform.catalog.schema import ProductSchema
-from pim_platform.catalog.wording import ANY, EXACT, FOLDED_NAME, SIMILAR, Wording, exact, wider
+from pim_platform.catalog.wording import ANY, EXACT, SIMILAR, Wording, exact, wider
 from pim_platform.errors import InvalidRequest
 from pim_platform.storage import exact_json
 
@@ -91,6 +91,9 @@ class _Place:
     count: int
 
 
+_NOWHERE = _Place(None, "", 0, 0)
+
+
 def search(
     stores: Stores,
     tenant_id: UUID,
@@ -136,34 +139,96 @@ def _page(
 ) -> SearchPage:
     assert relation.loaded is not None
     clause = Clause()
-    value, behind = _ordering(order, relation.loaded, place, clause)
-    chosen = [where(wanted, relation.loaded, clause)]
-    source = "{rows}"
+    filtered = where(wanted, relation.loaded, clause)
+    chosen = [filtered]
     if wording is not None:
         words, key = wording.by_words(clause), wording.by_key(clause)
-        chosen = [f"{words} AND {chosen[0]}", f"{key} AND NOT ({words}) AND {chosen[0]}"]
-        chosen = [part for part in chosen if not part.startswith("false")]
-        if order.target is None:
-            value, source = wording.rank(clause), f"(SELECT *, {FOLDED_NAME} AS folded_name FROM {{rows}})"
-    selects = [f"SELECT sku_key, {value} AS v FROM {source} WHERE {part}" for part in chosen]
+        chosen = [f"{words} AND {filtered}"] if wording.groups else []
+        if wording.step == EXACT:
+            chosen.append(f"{key} AND NOT ({words}) AND {filtered}")
     counts = [f"(SELECT count() FROM (SELECT 1 FROM {{rows}} WHERE {part} LIMIT {COUNTED + 1}))" for part in chosen]
-    direction = "DESC" if order.descending else "ASC"
-    by = f"sku_key {direction}" if order.name == "sku" else f"v {direction} NULLS LAST, sku_key"
-    counted = place.count if place is not None else " + ".join(counts)
-    rows = ask(
-        stores,
-        relation,
-        f"SELECT sku_key, v, {counted} FROM ({' UNION ALL '.join(selects)}) WHERE {behind} ORDER BY {by} "
-        f"LIMIT {limit + 1}",
-        clause,
-    )
-    count = int(rows[0][2]) if rows else 0
+    count = " + ".join(counts) if place is None else str(place.count)
+    rows: list[Sequence[Any]] = []
+    behind, wants = place, limit + 1
+    while len(rows) <= limit:
+        asked = Clause(dict(clause.parameters))
+        if order.target is None:
+            assert wording is not None
+            selects = _by_rank(wording, filtered, behind, asked, wants)
+            by = "v DESC, sku_key"
+        else:
+            direction = "DESC" if order.descending else "ASC"
+            value, after = _ordering(order, relation.loaded, behind, asked)
+            by = f"sku_key {direction}" if order.name == "sku" else f"v {direction} NULLS LAST, sku_key"
+            selects = [
+                f"SELECT sku_key, {value} AS v, _version FROM {{versions}} WHERE _deleted = 0 AND {part} AND {after} "
+                f"ORDER BY {by} LIMIT {wants}"
+                for part in chosen
+            ]
+        together = " UNION ALL ".join(f"SELECT * FROM ({select})" for select in selects)
+        found = ask(
+            stores,
+            relation,
+            f"SELECT sku_key, v, _version, {count} AS n, {{parts}} AS parts FROM ({together}) "
+            f"ORDER BY {by} LIMIT {wants}",
+            asked,
+        )
+        if not found:
+            break
+        count = str(found[0][3])
+        rows += found if found[0][4] == 1 else _current(stores, relation, found)
+        if len(found) < wants:
+            break
+        behind, wants = replace(_NOWHERE, value=found[-1][1], key=found[-1][0]), max(2 * wants, 200)
+    number = int(count) if rows else 0
     page = rows[:limit]
     following = None
     if len(rows) > limit:
         step = wording.step if wording is not None else 0
-        following = _cursor(_Place(page[-1][1], page[-1][0], step, min(count, COUNTED + 1)), query_hash)
-    return SearchPage([row[0] for row in page], following, min(count, COUNTED), count_capped=count > COUNTED)
+        following = _cursor(_Place(page[-1][1], page[-1][0], step, min(number, COUNTED + 1)), query_hash)
+    return SearchPage([row[0] for row in page], following, min(number, COUNTED), count_capped=number > COUNTED)
+
+
+def _by_rank(wording: Wording, filtered: str, behind: _Place | None, clause: Clause, wants: int) -> list[str]:
+    """One SELECT for each band that is not over yet, in the order of keys, which it can be read in."""
+    selects = []
+    for rank, condition in wording.bands(clause):
+        after, by = "true", "sku_key"
+        if rank.startswith("if("):  # the SKU itself is the first of those that begin so
+            if behind is not None and behind.value < 3:
+                continue
+            if behind is not None:
+                after = f"sku_key > {clause.bind(behind.key, 'String')}"
+        elif not rank.isdigit():  # a sum of what fits
+            by = "v DESC, sku_key"
+            if behind is not None:
+                last, key = clause.bind(behind.value, "Int64"), clause.bind(behind.key, "String")
+                after = f"(v < {last} OR (v = {last} AND sku_key > {key}))"
+        elif behind is not None:
+            if int(rank) > behind.value:
+                continue
+            if int(rank) == behind.value:
+                after = f"sku_key > {clause.bind(behind.key, 'String')}"
+        selects.append(
+            f"SELECT sku_key, toInt64({rank}) AS v, _version FROM {{versions}} "
+            f"WHERE _deleted = 0 AND {condition} AND {filtered} AND {after} ORDER BY {by} LIMIT {wants}"
+        )
+    return selects
+
+
+def _current(stores: Stores, relation: Relation, found: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
+    """Those rows that are their product's newest version: others are of no more, whatever they meet.
+
+    The newest version of a product that is wanted is among the rows, at its own place. So leaving out the others is
+    exact, and costs a look at the keys of one page instead of bringing all products up to date first.
+    """
+    clause = Clause()
+    keys = clause.bind(sorted({row[0] for row in found}), "Array(String)")
+    query = f"SELECT sku_key, max(_version) FROM {{versions}} WHERE sku_key IN {keys} GROUP BY sku_key"
+    newest = {row[0]: row[1] for row in ask(stores, relation, query, clause)}
+    kept = [row for row in found if newest[row[0]] == row[2]]
+    # What was sent twice stands twice until it is merged.
+    return list({row[0]: row for row in kept}.values())
 
 
 def _ordering(order: Order, schema: ProductSchema, place: _Place | None, clause: Clause) -> tuple[str, str]:
@@ -171,8 +236,8 @@ def _ordering(order: Order, schema: ProductSchema, place: _Place | None, clause:
     sign = "<" if order.descending else ">"
     if order.name == "sku":
         return "sku_key", "true" if place is None else f"sku_key {sign} {clause.bind(place.key, 'String')}"
-    kind = "Int64" if order.target is None else _SORTED[order.target.kind]
-    value = "" if order.target is None else _sortable(order.target, schema)
+    assert order.target is not None
+    kind, value = _SORTED[order.target.kind], _sortable(order.target, schema)
     if place is None:
         return value, "true"
     key = clause.bind(place.key, "String")

@@ -71,7 +71,9 @@ def _columns(field: SchemaField, taken: set[str]) -> list[TypedColumn]:
                 currency, sql.SQL("(p.data -> {} ->> 'currency')").format(key), "Nullable(String)", f"{entry}.currency"
             ),
         ]
-    return [TypedColumn(field.name, value, "Nullable(String)", entry)]
+    # Addresses differ from product to product; a dictionary of other texts makes filters and facets twice as fast.
+    kind = "Nullable(String)" if field.type == "url" else "LowCardinality(Nullable(String))"
+    return [TypedColumn(field.name, value, kind, entry)]
 
 
 def currency_column(schema: ProductSchema, field: str) -> str:
@@ -195,8 +197,11 @@ _FIXED_CLICKHOUSE = (
     ("_version", "UInt64", "version"),
     ("_deleted", "UInt8", "is_deleted"),
 )
-WORDS = "_words"
-"""The column that search looks into: every text of a product, folded (:func:`folded`)."""
+WORDS, NAME, NAME_WORDS = "_words", "_name", "_name_words"
+"""The columns that search looks into: every text of a product, folded (:func:`folded`), its name alone, and how many
+words that has."""
+_SEARCHED = ((WORDS, "String"), (NAME, "String"), (NAME_WORDS, "UInt16"))
+_TOKENIZER = "splitByNonAlpha"
 
 #: Parts of a table that nobody writes to are merged into one after so many seconds: reading FINAL costs nothing then.
 _MERGE_SECONDS = 60
@@ -259,7 +264,7 @@ def _ensure_table(clickhouse: Client, tenant: TenantInfo, schema: ProductSchema,
     """Make, widen or rebuild ``product_rows`` and its view; returns the commit number to load from."""
     database = quote_identifier(tenant.relation)
     clickhouse.command(f"CREATE DATABASE IF NOT EXISTS {database}")
-    wanted = {name: kind for name, kind, _ in _FIXED_CLICKHOUSE} | {WORDS: "String"}
+    wanted = {name: kind for name, kind, _ in _FIXED_CLICKHOUSE} | dict(_SEARCHED)
     wanted |= {c.name: c.clickhouse_type for c in columns_of(schema)}
     known = clickhouse.query(
         "SELECT name, type FROM system.columns WHERE database = {database:String} AND table = 'product_rows'",
@@ -273,7 +278,8 @@ def _ensure_table(clickhouse: Client, tenant: TenantInfo, schema: ProductSchema,
         columns = ", ".join(f"{quote_identifier(name)} {kind}" for name, kind in wanted.items())
         clickhouse.command(
             f"CREATE TABLE IF NOT EXISTS {database}.product_rows "
-            f"({columns}, INDEX words {WORDS} TYPE text(tokenizer = 'splitByNonAlpha')) "
+            f"({columns}, INDEX words {WORDS} TYPE text(tokenizer = '{_TOKENIZER}'), "
+            f"INDEX names {NAME} TYPE text(tokenizer = '{_TOKENIZER}')) "
             f"ENGINE = ReplacingMergeTree(_version, _deleted) ORDER BY sku_key SETTINGS {_SETTINGS}"
         )
         after = 0
@@ -298,8 +304,10 @@ _SAMPLED_KEYS = 4096
 
 def _load_table(clickhouse: Client, tenant: TenantInfo, schema: ProductSchema, after: int) -> None:
     columns = columns_of(schema)
-    names = [*(name for name, _, _ in _FIXED_CLICKHOUSE), WORDS, *(column.name for column in columns)]
-    values = [*(value for _, _, value in _FIXED_CLICKHOUSE), folded("texts"), *(c.clickhouse for c in columns)]
+    names = [*(name for name, _, _ in _FIXED_CLICKHOUSE), WORDS, NAME, NAME_WORDS]
+    names += [column.name for column in columns]
+    values = [*(value for _, _, value in _FIXED_CLICKHOUSE), folded("texts"), f"{folded('name')} AS folded_name"]
+    values += [f"length(tokens(folded_name, '{_TOKENIZER}'))", *(column.clickhouse for column in columns)]
     # One parse per row: a Tuple is extracted at once, a function per field would parse the JSON as often.
     parsed = "".join(
         f", JSONExtract(data, 'Tuple({_escape(_tuple_type(part))})') AS d{number}"
@@ -311,7 +319,8 @@ def _load_table(clickhouse: Client, tenant: TenantInfo, schema: ProductSchema, a
     for keys, bounds in slices:
         clickhouse.command(
             f"INSERT INTO {quote_identifier(tenant.relation)}.product_rows ({', '.join(map(quote_identifier, names))}) "
-            f"{selected}FROM (SELECT *{parsed} FROM segmentation.product_versions WHERE {_DUE}{keys}))",
+            f"{selected}FROM (SELECT *{parsed} FROM segmentation.product_versions "
+            f"WHERE tenant_id = {{tenant:String}} AND version > {{after:UInt64}}{keys}))",
             parameters=due | bounds,
             settings={"materialize_skip_indexes_on_insert": int(rows <= _INDEXED_ROWS)},
         )
@@ -336,9 +345,6 @@ def _in_parts(schema: ProductSchema, expressions: str) -> str:
     return re.sub(r"\bd\.`([a-z0-9_]+)`", lambda found: f"d{part_of[found[1]]}.`{found[1]}`", expressions)
 
 
-_DUE = "tenant_id = {tenant:String} AND version > {after:UInt64}"
-
-
 def _slices(clickhouse: Client, due: dict[str, object]) -> tuple[int, list[tuple[str, dict[str, str]]]]:
     """The number of rows, and ranges of keys that hold about SLICE_BYTES each: a condition and its parameters.
 
@@ -346,7 +352,7 @@ def _slices(clickhouse: Client, due: dict[str, object]) -> tuple[int, list[tuple
     """
     found = clickhouse.query(
         f"SELECT count(), sum(length(data)), arraySort(groupArraySample({_SAMPLED_KEYS}, 1)(hex(sku_key))) "
-        f"FROM segmentation.product_versions WHERE {_DUE}",
+        "FROM segmentation.product_versions WHERE tenant_id = {tenant:String} AND version > {after:UInt64}",
         parameters=due,
     )
     rows, size, sample = found.result_rows[0]

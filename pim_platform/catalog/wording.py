@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pim_platform.catalog.conditions import Clause
 from pim_platform.catalog.identity import sku_key
 from pim_platform.catalog.relation import Relation, Stores, ask
-from pim_platform.catalog.typed_relations import WORDS, folded
+from pim_platform.catalog.typed_relations import NAME, NAME_WORDS, WORDS, folded
 
 #: Words of a search text that count; the rest of a longer one is too much for anybody to mean.
 MAXIMUM_WORDS = 16
@@ -38,43 +38,46 @@ class Wording:
         """SQL that is true for the products found."""
         return f"({self.by_words(clause)}) OR {self.by_key(clause)}"
 
-    def by_words(self, clause: Clause) -> str:
-        """The part of it that the index of words answers."""
+    def by_words(self, clause: Clause, column: str = WORDS) -> str:
+        """The part of it that the index of words answers, or that of names."""
         if not self.groups:
             return "false"
         if self.step == EXACT:
-            return f"hasAllTokens({WORDS}, {clause.bind([group[0] for group in self.groups], 'Array(String)')})"
+            return f"hasAllTokens({column}, {clause.bind([group[0] for group in self.groups], 'Array(String)')})"
         if self.step == ANY:
             words = sorted({word for group in self.groups for word in group})
-            return f"hasAnyTokens({WORDS}, {clause.bind(words, 'Array(String)')})"
-        return " AND ".join(self._has(WORDS, group, clause) for group in self.groups)
+            return f"hasAnyTokens({column}, {clause.bind(words, 'Array(String)')})"
+        return " AND ".join(f"hasAnyTokens({column}, {self._bound(group, clause)})" for group in self.groups)
 
     def by_key(self, clause: Clause) -> str:
         """The part of it that the order of the keys answers."""
         return f"startsWith(sku_key, {clause.bind(self.key, 'String')})" if self.step == EXACT else "false"
 
-    def rank(self, clause: Clause) -> str:
-        """SQL for how well a product fits, an integer: the SKU, its beginning, the name, words of the name, others.
+    def bands(self, clause: Clause) -> list[tuple[str, str]]:
+        """What is found, the best first, in parts that have nothing in common: a rank and a condition each.
 
-        Of products that fit alike the shorter name comes first: it says less besides.
+        The SKU itself, SKUs that begin so, names of just these words, names with all of them, other texts. Each is
+        answered by an index or the order of keys, so a page ends with its last product instead of reading all that are
+        found. Where any word will do, products with more of them come first.
         """
-        key, name = clause.bind(self.key, "String"), clause.bind(self.folded, "String")
-        in_name = " + ".join(self._has("folded_name", group, clause) for group in self.groups) or "0"
-        anywhere = " + ".join(self._has(WORDS, group, clause) for group in self.groups) if self.step == ANY else "0"
-        count = max(1, len(self.groups))
-        return (
-            f"multiIf(sku_key = {key}, 1000, startsWith(sku_key, {key}), 900, folded_name = {name}, 800, "
-            f"startsWith(folded_name, {name}), 700, ({in_name}) = {count}, 600, "
-            f"100 + intDiv(300 * ({in_name}), {count}) + intDiv(150 * ({anywhere}), {count})) * 100 "
-            "+ 99 - least(lengthUTF8(name), 99)"
-        )
+        words, name, key = self.by_words(clause), self.by_words(clause, NAME), clause.bind(self.key, "String")
+        if self.step == ANY:
+            found = " + ".join(f"hasAnyTokens({WORDS}, {self._bound(group, clause)})" for group in self.groups)
+            return [(f"2 * ({found}) + ({name})", words)]
+        begins = f"startsWith(sku_key, {key})" if self.step == EXACT else "false"
+        exactly = f"{NAME_WORDS} = {len(self.groups)}"
+        bands = [
+            (f"if(sku_key = {key}, 4, 3)", begins),
+            ("2", f"{name} AND {exactly} AND NOT {begins}"),
+            ("1", f"{name} AND NOT ({exactly}) AND NOT {begins}"),
+            ("0", f"{words} AND NOT ({name}) AND NOT {begins}"),
+        ]
+        if self.step != EXACT:
+            return bands[1:]
+        return bands if self.groups else bands[:1]
 
-    def _has(self, column: str, group: tuple[str, ...], clause: Clause) -> str:
-        return f"hasAnyTokens({column}, {clause.bind(list(group), 'Array(String)')})"
-
-
-FOLDED_NAME = folded("name")
-"""SQL that :meth:`Wording.rank` calls ``folded_name``."""
+    def _bound(self, group: tuple[str, ...], clause: Clause) -> str:
+        return clause.bind(list(group), "Array(String)")
 
 
 def words_of(stores: Stores, relation: Relation, q: str) -> tuple[str, tuple[str, ...]]:
@@ -148,8 +151,10 @@ def _like(stores: Stores, relation: Relation, word: str, known: bool) -> list[st
     if edits:
         distance = "damerauLevenshteinDistance" if word.isascii() else "editDistanceUTF8"
         similar = (
-            f"SELECT token FROM {{vocabulary}} WHERE lengthUTF8(token) BETWEEN {len(word) - edits} AND "
-            f"{len(word) + edits} AND NOT match(token, '[0-9]') AND {distance}(token, {bound}) <= {edits} "
+            # Codes come before the first letter, and need not be read.
+            f"SELECT token FROM {{vocabulary}} WHERE token >= 'a' "
+            f"AND lengthUTF8(token) BETWEEN {len(word) - edits} AND {len(word) + edits} "
+            f"AND NOT match(token, '[0-9]') AND {distance}(token, {bound}) <= {edits} "
             f"GROUP BY token ORDER BY any({distance}(token, {bound})), sum(cardinality) DESC, token "
             f"LIMIT {_CORRECTIONS}"
         )

@@ -18,12 +18,17 @@ from pim_platform.catalog import (
     checksum,
     deleting,
     exporting,
+    facets,
     history,
+    matching,
+    pages,
     parents,
     preview,
     products,
     publisher,
+    relation,
     schemas,
+    search,
     typed_relations,
     unchanged,
 )
@@ -389,3 +394,59 @@ def _(two: Two) -> Any:
     with two.session() as session:
         assert not undoes.kept_conflicts(session, two.b.done).items
         return undoes.kept_conflicts(session, two.a.done)
+
+
+def _every(two: Two) -> Filter:
+    with two.session() as session:
+        return Filter.from_query([], schemas.current_schema(session))
+
+
+@case("catalog.relation.relation_of")
+def _(two: Two) -> Any:
+    found = relation.relation_of(two.workspace, two.a.id)
+    assert found.database == two.a.tenant.relation
+    return found
+
+
+@case("catalog.relation.caught_up")
+def _(two: Two) -> Any:
+    return relation.caught_up(two.workspace, two.a.id)
+
+
+@case("catalog.matching.matching")
+def _(two: Two) -> Any:
+    found = [batch.to_pylist() for batch in matching.matching(two.workspace, two.a.id, _every(two))]
+    assert {row["sku_key"] for batch in found for row in batch} >= {"x-1", "x-2"}
+    return found
+
+
+@case("catalog.search.search")
+def _(two: Two) -> Any:
+    # What only bravo's products say is not even known as a word that alpha may have meant.
+    assert search.search(two.workspace, two.a.id, lambda schema: Filter.from_query([], schema, q="bravo")).keys == []
+    found = search.search(two.workspace, two.a.id, lambda schema: Filter.from_query([], schema, q="alpha"))
+    assert set(found.keys) >= {"x-1", "x-2"}
+    return found
+
+
+@case("catalog.facets.facets")
+def _(two: Two) -> Any:
+    return facets.facets(
+        two.workspace, two.a.id, lambda schema: Filter.from_query([], schema), ["tone", "price", "name"]
+    )
+
+
+@case("catalog.pages.key_page")
+def _(two: Two) -> Any:
+    page = pages.key_page(two.workspace.app, two.a.id, limit=1)
+    return [page, pages.key_page(two.workspace.app, two.a.id, cursor=page.next_cursor)]
+
+
+@case("catalog.pages.products_of")
+def _(two: Two) -> Any:
+    return pages.products_of(two.workspace.app, two.a.id, ["x-1", "x-2"])
+
+
+@case("catalog.pages.product_of_sku")
+def _(two: Two) -> Any:
+    return pages.product_of_sku(two.workspace.app, two.a.id, "X-1")
