@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
@@ -15,6 +16,9 @@ from pim_platform.api.idempotency import describe_key
 from pim_platform.api.problems import Problem, described
 
 _FASTAPI_OWN = ("HTTPValidationError", "ValidationError")
+
+#: What FastAPI says of a good answer that says nothing of itself.
+_UNTOLD = "Successful Response"
 
 #: What each group of operations is about. A tag that is not here fails a test.
 TAGS = {
@@ -66,6 +70,9 @@ def _published(document: dict[str, Any]) -> dict[str, Any]:
         # FastAPI promises its own 422 for every parameter, also for texts that cannot be wrong.
         if _FASTAPI_OWN[0] in str(operation["responses"].get("422")):
             del operation["responses"]["422"]
+        for status, response in operation["responses"].items():
+            if response["description"] == _UNTOLD:
+                response["description"] = f"{HTTPStatus(int(status)).phrase}."
         describe_key(method, operation, described((409, 422)))
     document["tags"] = [{"name": name, "description": about} for name, about in TAGS.items() if name in used]
     complete(document)

@@ -264,10 +264,12 @@ def _example(schema: dict[str, Any], schemas: dict[str, Any], model: str, name: 
         return _example(wanted, schemas, model, name)
     if "properties" in schema or schema.get("type") == "object":
         title = schema.get("title", model)
-        return {
+        whole = {
             key: _example(part, schemas, title.replace(" ", ""), key)
             for key, part in schema.get("properties", {}).items()
         }
+        needed = schema.get("required", ())
+        return {key: value for key, value in whole.items() if value is not None or key in needed}
     return _plain(schema, schemas, model, name)
 
 

@@ -5,7 +5,10 @@ Nothing here asks an engine; it lies beside the other tests of the API because a
 
 from __future__ import annotations
 
+import html
+import json
 import re
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +18,7 @@ import pytest
 from pim_platform.api.app import create_app
 from pim_platform.api.document import TAGS
 from pim_platform.api.examples import UNKNOWN, bodies
+from pim_platform.api.reference import page
 from pim_platform.settings import Settings
 from pim_platform.tenancy.keys import ROLES, SCOPES
 from tests.support.route_walk import parameters
@@ -111,3 +115,23 @@ def _faults(method: str, path: str, operation: dict[str, Any]) -> Iterator[str]:
         plain = parameter["in"] == "path" and parameter["schema"].get("type") == "string"
         if not ("format" not in parameter["schema"] and plain) and "422" not in statuses:
             yield f"the parameter {parameter['name']} can be invalid: document 422"
+
+
+def test_the_reference_page_shows_every_operation_with_a_command_and_an_example(document: dict[str, Any]) -> None:
+    shown = page(document)
+    assert set(re.findall(r'href="#([^"]+)"', shown)) <= set(re.findall(r'id="([^"]+)"', shown)), "a link leads nowhere"
+    for method, path, operation in _operations(document):
+        section = shown.partition(f'id="{operation["operationId"]}"')[2].partition("</section>")[0]
+        command = html.unescape(re.findall(r"<pre>(curl .*?)</pre>", section, re.DOTALL)[0])
+        words = shlex.split(command)
+        assert words[-1].startswith("$PIM/"), command
+        assert words[-1].count("$") == 1 + len(parameters(path)), command
+        plain = method == "GET" or (method == "POST" and {"-d", "-F"} & set(words))
+        assert ("-X" in words) == (not plain), command
+            method not in ("GET", "POST") or (method == "POST" and "-d" not in words and "-F" not in words)
+        )
+        if "application/json" in operation.get("requestBody", {}).get("content", {}):
+            json.loads(words[words.index("-d") + 1])
+        answers = [a for s, a in operation["responses"].items() if s.startswith("2")]
+        if any("application/json" in answer.get("content", {}) for answer in answers):
+            assert "<summary>Example of 2" in section, f"{method} {path}"
