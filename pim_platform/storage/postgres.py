@@ -6,16 +6,19 @@ never carries it further: a session-level setting was seen to survive the pool (
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, LiteralString
 from uuid import UUID
 
 import psycopg
+from psycopg.rows import dict_row
 from sqlalchemy import Engine, create_engine, event, text
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, SessionTransaction
 
@@ -119,16 +122,28 @@ def anonymous_session(engine: Engine) -> Iterator[Session]:
         yield session
 
 
-def call_definer(engine: Engine, statement: str, **values: Any) -> list[RowMapping]:
+def call_definer(engine: Engine, statement: str, **values: Any) -> list[dict[str, Any]]:
     """The rows of one call of a definer's function, bound to no tenant, in a transaction of its own.
 
-    What every request asks first: one round trip to the server, where a session takes four.
+    What every request asks first: one round trip to the server, where a session takes four, and the driver's own
+    call, because SQLAlchemy's takes longer than the server needs for the answer. ``values`` stand as ``:name``.
     """
-    with (
-        _lost_connections(engine),
-        engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
-    ):
-        return list(connection.execute(text(statement), values).mappings())
+    with _lost_connections(engine), closing(engine.raw_connection()) as pooled:
+        connection = pooled.driver_connection
+        assert isinstance(connection, psycopg.Connection)
+        connection.autocommit = True
+        try:
+            with connection.cursor(row_factory=dict_row) as cursor:
+                return cursor.execute(_driver_form(statement), values).fetchall()
+        finally:
+            if not connection.closed:
+                connection.autocommit = False
+
+
+@cache
+def _driver_form(statement: str) -> bytes:
+    """A statement with ``:name`` as the driver writes it; ``::`` is a cast."""
+    return re.sub(r"(?<!:):([a-z_]+)", r"%(\1)s", statement.replace("%", "%%")).encode()
 
 
 def tenant_rows(engine: Engine, tenant_id: UUID, query: LiteralString, values: Sequence[Any]) -> list[tuple[Any, ...]]:

@@ -7,12 +7,13 @@ reach this tenant too.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Engine, RowMapping, func, select, text, update
+from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -181,7 +182,7 @@ def accept_invitation(engine: Engine, link: str, *, password: str, name: str, ac
     return Accepted(found["slug"], found["tenant_name"], email, found["role"])
 
 
-def _prove(engine: Engine, account: RowMapping, password: str, actor: Actor) -> str:
+def _prove(engine: Engine, account: Mapping[str, Any], password: str, actor: Actor) -> str:
     """The hash of a person's password, which ``password`` is."""
     guess = count_guess(engine, account["email"], actor.ip)
     known: str = account["password_hash"]
@@ -195,7 +196,7 @@ def _prove(engine: Engine, account: RowMapping, password: str, actor: Actor) -> 
     return known
 
 
-def _join(session: Session, account: RowMapping, role: Role) -> None:
+def _join(session: Session, account: Mapping[str, Any], role: Role) -> None:
     # Holds the account to the end of the transaction: a password link of another tenant waits, and then is void.
     values = {"user": account["user_id"], "hash": account["password_hash"]}
     if not session.scalar(text("SELECT pim.replace_password(:user, :hash, :hash)"), values):

@@ -7,12 +7,14 @@ second time was copied by somebody, and ends the login for whoever has it.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Engine, RowMapping
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from pim_platform.errors import Forbidden, InvalidRequest, PimError, Unauthorized
@@ -199,7 +201,7 @@ def tell_tenants(engine: Engine, person: Person, action: str, **details: str | b
             record(session, person.actor, action, "user", str(person.user_id), **details)
 
 
-def _tell_of_guesses(engine: Engine, row: RowMapping, actor: Actor) -> None:
+def _tell_of_guesses(engine: Engine, row: Mapping[str, Any], actor: Actor) -> None:
     try:
         tell_tenants(engine, _person(engine, row, actor), "user.login_delayed")
     except (PimError, SQLAlchemyError):
@@ -210,7 +212,7 @@ def _of_user(engine: Engine, user_id: UUID, actor: Actor) -> Person:
     return Person(user_id, "", "", belongings(engine, user_id), actor)
 
 
-def _person(engine: Engine, row: RowMapping, actor: Actor) -> Person:
+def _person(engine: Engine, row: Mapping[str, Any], actor: Actor) -> Person:
     named = replace(actor, name=f"user:{row['user_id']}")
     return Person(row["user_id"], row["email"], row["name"], belongings(engine, row["user_id"]), named)
 
