@@ -158,6 +158,7 @@ class _Receiver:
     stopped: bool = False
     _outcomes: list[_Outcome] = field(default_factory=list)
     _noting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _noted: float = 0.0
 
     async def serve(self) -> None:
         """Claim the webhook and deliver until nothing is due, the time is over or the receiver takes no more."""
@@ -165,6 +166,7 @@ class _Receiver:
         if not await database(self._claim):
             return
         self.worker.report.receivers += 1
+        self._noted = time.monotonic()
         settings = self.worker.workspace.settings
         beat = asyncio.create_task(self._note_regularly())
         try:
@@ -185,14 +187,18 @@ class _Receiver:
         return self.stopped or time.monotonic() >= self.worker.until
 
     async def _note_regularly(self) -> None:
+        settings = self.worker.workspace.settings
+        beat = min(settings.lease_heartbeat_seconds, settings.lease_timeout_seconds / 3)
         while True:
             await asyncio.sleep(_NOTE_SECONDS)
-            await self._note()
+            if self._outcomes or time.monotonic() - self._noted > beat:
+                await self._note()
 
     async def _note(self) -> None:
         async with self._noting:
             # Taken here and not in the thread: calls that end meanwhile belong to the next time.
             outcomes, self._outcomes = self._outcomes, []
+            self._noted = time.monotonic()
             await self.worker.database(partial(self._write, outcomes))
 
     async def _send_all(self, caller: Caller, items: Iterable[_Item]) -> None:
@@ -385,14 +391,15 @@ WHERE tenant_id = :tenant AND id = :webhook AND state = 'active' AND lease_owner
 """)
 
 # In the order of commits; what comes after a delivery of the same key that waits for its next attempt waits as well.
+# By one time for all rows: while the clock goes on, a later one could be due and the one before it not yet.
 _BATCH = text("""
 SELECT d.id, d.ordering_key, d.payload::text, d.attempts
 FROM pim.webhook_deliveries d
-WHERE d.tenant_id = :tenant AND d.webhook_id = :webhook AND d.state = 'pending' AND d.due_at <= clock_timestamp()
+WHERE d.tenant_id = :tenant AND d.webhook_id = :webhook AND d.state = 'pending' AND d.due_at <= now()
   AND NOT EXISTS (
     SELECT FROM pim.webhook_deliveries e
     WHERE e.tenant_id = :tenant AND e.webhook_id = :webhook AND e.state = 'pending'
-      AND e.ordering_key = d.ordering_key AND e.number < d.number AND e.due_at > clock_timestamp())
+      AND e.ordering_key = d.ordering_key AND e.number < d.number AND e.due_at > now())
 ORDER BY d.number LIMIT :most
 """)
 

@@ -52,7 +52,7 @@ def states(shop: Shop) -> Counter[str]:
 def test_what_is_sent_is_signed_and_is_what_the_log_says(shop: Shop) -> None:
     with receiver(host=OUTSIDE) as server:
         _, secret = shop.subscribe(server.url + "/hook")
-        shop.write({"sku": "A", "name": "Alpha"})
+        shop.merge({"sku": "A", "name": "Alpha"})
         run(shop)
     (sent,) = server.requests
     (logged,) = shop.outbox()
@@ -69,11 +69,11 @@ def test_during_a_rotation_both_secrets_verify_and_afterwards_only_the_new_one(s
         webhook_id, old = shop.subscribe(server.url)
         with tenant_session(shop.workspace.app, shop.id) as session:
             _, new = rotate_secret(session, shop.workspace.settings, webhook_id, ACTOR)
-        shop.write({"sku": "A", "name": "Alpha"})
+        shop.merge({"sku": "A", "name": "Alpha"})
         run(shop)
         with tenant_session(shop.workspace.app, shop.id) as session:
             session.execute(text("UPDATE pim.webhooks SET old_secret_until = now() - interval '1 second'"))
-        shop.write({"sku": "A", "name": "Alpha 2"})
+        shop.merge({"sku": "A", "name": "Alpha 2"})
         run(shop)
     during, after = server.requests
     for secret in (old, new):
@@ -107,7 +107,7 @@ def test_events_of_one_product_arrive_in_their_order_whatever_fails(shop: Shop) 
     with receiver(reply, host=OUTSIDE) as server:
         shop.subscribe(server.url, PRODUCTS)
         for version in range(1, 6):
-            shop.write(*({"sku": name, "name": f"{name} version {version}"} for name in names))
+            shop.merge(*({"sku": name, "name": f"{name} version {version}"} for name in names))
         for _ in range(40):
             run(shop)
             if states(shop) == {"delivered": 40}:
@@ -123,8 +123,8 @@ def test_a_delivery_that_is_refused_holds_up_its_own_product_only(shop: Shop) ->
 
     with receiver(reply, host=OUTSIDE) as server:
         shop.subscribe(server.url, PRODUCTS)
-        shop.write({"sku": "BAD", "name": "One"}, {"sku": "GOOD", "name": "One"})
-        shop.write({"sku": "BAD", "name": "Two"}, {"sku": "GOOD", "name": "Two"})
+        shop.merge({"sku": "BAD", "name": "One"}, {"sku": "GOOD", "name": "One"})
+        shop.merge({"sku": "BAD", "name": "Two"}, {"sku": "GOOD", "name": "Two"})
         run(shop)
     assert Counter(skus(server)) == {"BAD": 1, "GOOD": 2}
     bad = [d for d in shop.outbox() if d.payload["data"]["sku"] == "BAD"]
@@ -139,8 +139,8 @@ def test_a_delivery_that_fails_every_time_is_given_up_and_the_next_one_goes(shop
 
     with receiver(reply, host=OUTSIDE) as server:
         webhook_id, _ = shop.subscribe(server.url, PRODUCTS)
-        shop.write({"sku": "A", "name": "One"})
-        shop.write({"sku": "A", "name": "Two"})
+        shop.merge({"sku": "A", "name": "One"})
+        shop.merge({"sku": "A", "name": "Two"})
         with tenant_session(shop.workspace.app, shop.id) as session:
             session.execute(
                 text("UPDATE pim.webhook_deliveries SET attempts = :n WHERE event = 'product.created'"),
@@ -172,8 +172,8 @@ def test_a_slow_receiver_delays_nobody_else(make_shop: Callable[..., Shop]) -> N
     with receiver(wait, host=OUTSIDE) as slow, receiver(quick, host=OUTSIDE) as fast, ThreadPoolExecutor(1) as pool:
         slow_shop.subscribe(slow.url, PRODUCTS)
         quick_shop.subscribe(fast.url, PRODUCTS)
-        slow_shop.write(*({"sku": f"S-{n}", "name": "slow"} for n in range(20)))
-        quick_shop.write(*({"sku": f"Q-{n}", "name": "quick"} for n in range(20)))
+        slow_shop.merge(*({"sku": f"S-{n}", "name": "slow"} for n in range(20)))
+        quick_shop.merge(*({"sku": f"Q-{n}", "name": "quick"} for n in range(20)))
         working = pool.submit(run, slow_shop)
         # The slow one answers nothing before the quick one has everything: else both would wait for ever.
         working.result(WAIT_SECONDS)
@@ -184,8 +184,8 @@ def test_a_dead_receiver_is_left_in_peace_and_gets_everything_in_order_when_it_i
     with receiver(host=OUTSIDE) as server:
         pass
     webhook_id, _ = shop.subscribe(server.url, PRODUCTS)
-    shop.write(*({"sku": f"P-{n}", "name": "One"} for n in range(30)))
-    shop.write(*({"sku": f"P-{n}", "name": "Two"} for n in range(30)))
+    shop.merge(*({"sku": f"P-{n}", "name": "One"} for n in range(30)))
+    shop.merge(*({"sku": f"P-{n}", "name": "Two"} for n in range(30)))
     run(shop)
     waiting = shop.outbox()
     assert states(shop) == {"pending": 60}
@@ -216,14 +216,14 @@ def test_a_receiver_that_stays_dead_is_suspended_loses_nothing_and_goes_on_when_
     with receiver(host=OUTSIDE) as server:
         pass
     webhook_id, _ = shop.subscribe(server.url, PRODUCTS)
-    shop.write(*({"sku": f"P-{n}", "name": "One"} for n in range(10)))
+    shop.merge(*({"sku": f"P-{n}", "name": "One"} for n in range(10)))
     for _ in range(len(SCHEDULE) + 1):
         run(shop)
         shop.now()
     found = shop.webhook(webhook_id)
     assert found.state == "suspended"
     assert "failed" in (found.reason or "")
-    shop.write({"sku": "LATER", "name": "Meanwhile"})
+    shop.merge({"sku": "LATER", "name": "Meanwhile"})
     assert states(shop) == {"pending": 11}
     with receiver(host=OUTSIDE, port=server.port) as back:
         run(shop)
@@ -238,11 +238,11 @@ def test_a_receiver_that_stays_dead_is_suspended_loses_nothing_and_goes_on_when_
 def test_410_stops_at_once_and_keeps_nothing_new(shop: Shop) -> None:
     with receiver(lambda _: Reply(410), host=OUTSIDE) as server:
         webhook_id, _ = shop.subscribe(server.url, PRODUCTS)
-        shop.write({"sku": "A", "name": "Alpha"})
+        shop.merge({"sku": "A", "name": "Alpha"})
         run(shop)
         found = shop.webhook(webhook_id)
         assert (found.state, found.reason) == ("gone", "The receiver answered 410 Gone.")
-        shop.write({"sku": "B", "name": "Beta"})
+        shop.merge({"sku": "B", "name": "Beta"})
         shop.now()
         run(shop)
     assert len(server.requests) == 1
@@ -252,7 +252,7 @@ def test_410_stops_at_once_and_keeps_nothing_new(shop: Shop) -> None:
 def test_a_redirect_is_not_followed_inside(shop: Shop) -> None:
     with receiver() as inside, receiver(lambda _: Reply(307, headers={"Location": inside.url}), host=OUTSIDE) as server:
         shop.subscribe(server.url, PRODUCTS)
-        shop.write({"sku": "A", "name": "Alpha"})
+        shop.merge({"sku": "A", "name": "Alpha"})
         run(shop)
         assert inside.requests == []
     (delivery,) = shop.outbox()
@@ -265,7 +265,7 @@ def test_an_address_that_became_private_is_not_called(shop: Shop) -> None:
         webhook_id, _ = shop.subscribe("https://receiver.invalid/", PRODUCTS)
         with tenant_session(shop.workspace.app, shop.id) as session:
             session.execute(text("UPDATE pim.webhooks SET url = :url"), {"url": inside.url})
-        shop.write({"sku": "A", "name": "Alpha"})
+        shop.merge({"sku": "A", "name": "Alpha"})
         run(shop)
         said = try_webhook(shop.workspace, shop.id, webhook_id, ACTOR)
         assert inside.requests == []
@@ -276,7 +276,7 @@ def test_an_address_that_became_private_is_not_called(shop: Shop) -> None:
 def test_a_receiver_may_ask_for_time(shop: Shop) -> None:
     with receiver(lambda _: Reply(429, headers={"Retry-After": "120"}), host=OUTSIDE) as server:
         webhook_id, _ = shop.subscribe(server.url, PRODUCTS)
-        shop.write(*({"sku": f"P-{n}", "name": "One"} for n in range(20)))
+        shop.merge(*({"sku": f"P-{n}", "name": "One"} for n in range(20)))
         run(shop)
         found = shop.webhook(webhook_id)
         assert found.paused_until is not None
@@ -287,7 +287,7 @@ def test_a_receiver_may_ask_for_time(shop: Shop) -> None:
 @pytest.mark.full
 def test_what_waits_goes_to_the_new_address(shop: Shop) -> None:
     webhook_id, _ = shop.subscribe("https://receiver.invalid/", PRODUCTS)
-    shop.write({"sku": "A", "name": "Alpha"})
+    shop.merge({"sku": "A", "name": "Alpha"})
     run(shop)
     with receiver(host=OUTSIDE) as server:
         with tenant_session(shop.workspace.app, shop.id) as session:
@@ -307,7 +307,7 @@ def test_disabling_stops_a_worker_in_the_middle(shop: Shop) -> None:
 
     with receiver(reply, host=OUTSIDE) as server:
         webhook_id, _ = shop.subscribe(server.url, PRODUCTS)
-        shop.write(*({"sku": f"P-{n}", "name": "One"} for n in range(300)))
+        shop.merge(*({"sku": f"P-{n}", "name": "One"} for n in range(300)))
         run(shop)
         assert 5 <= len(server.requests) < 300
         stopped = len(server.requests)
@@ -320,7 +320,7 @@ def test_each_receiver_gets_what_its_tenant_did_and_nothing_else(make_shop: Call
     with receiver(host=OUTSIDE) as server:
         for number, shop in enumerate(shops):
             shop.subscribe(f"{server.url}/{number}")
-            shop.write({"sku": "SAME", "name": f"Of shop {number}"})
+            shop.merge({"sku": "SAME", "name": f"Of shop {number}"})
         run(shops[0])
     told = {(request.path, json.loads(request.body)["data"]["name"]) for request in server.requests}
     assert told == {(f"/{number}", f"Of shop {number}") for number in range(3)}
@@ -330,7 +330,7 @@ def test_a_receiver_is_claimed_in_a_session_of_its_tenant_only(make_shop: Callab
     mine, other = make_shop(), make_shop()
     mine.subscribe("https://receiver.invalid/", PRODUCTS)
     webhook_id, _ = other.subscribe("https://receiver.invalid/", PRODUCTS)
-    other.write({"sku": "A", "name": "Alpha"})
+    other.merge({"sku": "A", "name": "Alpha"})
     assert _is_due(other)
     for named in (mine.id, other.id):
         given = {"tenant": named, "webhook": webhook_id, "owner": "mine", "lease": 60.0, "most": 10}
@@ -353,8 +353,8 @@ def test_a_worker_that_is_killed_loses_nothing_and_its_receiver_is_served_again(
 
     with receiver(reply, host=OUTSIDE) as server:
         webhook_id, _ = shop.subscribe(server.url, PRODUCTS)
-        shop.write(*({"sku": f"P-{n}", "name": "One"} for n in range(120)))
-        shop.write(*({"sku": f"P-{n}", "name": "Two"} for n in range(120)))
+        shop.merge(*({"sku": f"P-{n}", "name": "One"} for n in range(120)))
+        shop.merge(*({"sku": f"P-{n}", "name": "Two"} for n in range(120)))
         command = [sys.executable, "-m", "pim_platform.cli", "webhooks", "deliver"]
         process = subprocess.Popen(command, env=plain_environment() | environment(shop.workspace.settings))
         started.set()
@@ -383,8 +383,8 @@ def _is_due(shop: Shop) -> bool:
 def test_two_workers_do_not_serve_one_receiver_at_the_same_time(shop: Shop) -> None:
     with receiver(host=OUTSIDE) as server, ThreadPoolExecutor(3) as pool:
         shop.subscribe(server.url, PRODUCTS)
-        shop.write(*({"sku": f"P-{n}", "name": "One"} for n in range(100)))
-        shop.write(*({"sku": f"P-{n}", "name": "Two"} for n in range(100)))
+        shop.merge(*({"sku": f"P-{n}", "name": "One"} for n in range(100)))
+        shop.merge(*({"sku": f"P-{n}", "name": "Two"} for n in range(100)))
         for working in [pool.submit(run, shop) for _ in range(3)]:
             working.result(WAIT_SECONDS)
     assert len(server.requests) == 200
@@ -406,7 +406,7 @@ def test_a_test_call_tells_what_the_receiver_said(shop: Shop) -> None:
 
 def test_what_is_past_retention_goes_and_what_still_waited_is_counted(shop: Shop) -> None:
     webhook_id, _ = shop.subscribe("https://receiver.invalid/", PRODUCTS)
-    shop.write({"sku": "OLD", "name": "Old"}, {"sku": "SENT", "name": "Sent"})
+    shop.merge({"sku": "OLD", "name": "Old"}, {"sku": "SENT", "name": "Sent"})
     with tenant_session(shop.workspace.app, shop.id) as session:
         session.execute(
             text(
@@ -414,7 +414,7 @@ def test_what_is_past_retention_goes_and_what_still_waited_is_counted(shop: Shop
                 "state = CASE payload -> 'data' ->> 'sku' WHEN 'SENT' THEN 'delivered' ELSE state END"
             )
         )
-    shop.write({"sku": "NEW", "name": "New"})
+    shop.merge({"sku": "NEW", "name": "New"})
     before = forget_deliveries(shop.workspace, dry_run=True)
     assert (before.deliveries, before.waiting) >= (2, 1)
     assert len(shop.outbox()) == 3

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from pim_platform.catalog.deleting import Author, Selection, delete_products
+from pim_platform.catalog.scores import Score, write_scores
 from pim_platform.errors import UnreadableFile
 from pim_platform.intake.confirming import confirm_by_policy
 from pim_platform.intake.proposing import propose_job
@@ -76,7 +77,7 @@ def test_an_undo_is_told_as_one_import_and_what_it_brings_back_in_force_is_not_t
 
 def test_the_undo_of_a_bulk_delete_tells_of_each_product_as_the_delete_did(shop: Shop) -> None:
     shop.subscribe(URL)
-    shop.write({"sku": "A", "name": "Alpha"})
+    shop.merge({"sku": "A", "name": "Alpha"})
     gone = delete_selection(shop.workspace, shop.id, Selection(everything=True), actor=ACTOR, origin="api")
     undo_job(shop.workspace, shop.id, gone.job.id, actor=ACTOR, origin="api")
     assert shop.told() == ["product.created", "product.deleted", "product.created"]
@@ -126,7 +127,7 @@ def test_a_dry_run_that_is_ready_waits_for_a_person(shop: Shop) -> None:
 
 def test_what_is_rolled_back_is_not_told(shop: Shop) -> None:
     shop.subscribe(URL)
-    shop.write({"sku": "A", "name": "Alpha"})
+    shop.merge({"sku": "A", "name": "Alpha"})
     with tenant_session(shop.workspace.app, shop.id) as session:
         delete_products(session, Selection(everything=True), Author("api", ACTOR.name))
         session.rollback()
@@ -135,21 +136,15 @@ def test_what_is_rolled_back_is_not_told(shop: Shop) -> None:
 
 def test_scores_of_a_language_model_are_not_told(shop: Shop) -> None:
     shop.subscribe(URL)
-    shop.write({"sku": "A", "name": "Alpha"})
+    shop.merge({"sku": "A", "name": "Alpha"})
     with tenant_session(shop.workspace.app, shop.id) as session:
-        session.execute(text("UPDATE pim.catalog_state SET commit_seq = commit_seq + 1"))
-        session.execute(
-            text(
-                "UPDATE pim.products p SET ai_readability_score = 0.5, commit_seq = s.commit_seq "
-                "FROM pim.catalog_state s"
-            )
-        )
+        assert write_scores(session, [Score(1, None, "a", 50.0)]).updated == 1
     assert shop.told() == ["product.created"]
 
 
 def test_only_chosen_events_are_kept_and_none_for_a_disabled_webhook(shop: Shop) -> None:
     webhook_id, _ = shop.subscribe(URL, ["product.deleted"])
-    shop.write({"sku": "A", "name": "Alpha"})
+    shop.merge({"sku": "A", "name": "Alpha"})
     assert shop.told() == []
     with tenant_session(shop.workspace.app, shop.id) as session:
         disable_webhook(session, webhook_id, ACTOR)
