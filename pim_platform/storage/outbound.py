@@ -44,6 +44,7 @@ from pim_platform.storage.addresses import (
 )
 
 _CONNECT_SECONDS = 10.0
+_CONNECT_LEAST = 2.0
 _STALL_SECONDS = 60.0  # between two pieces of a download
 _REDIRECTS = 5
 _REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
@@ -216,7 +217,6 @@ class Caller:
                     follow_redirects=False,
                     # Nobody's cookies: calls for several users may share the connections of an origin.
                     cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-                    timeout=httpx.Timeout(_STALL_SECONDS, connect=_CONNECT_SECONDS),
                     limits=httpx.Limits(max_connections=self.connections, max_keepalive_connections=self.connections),
                 )
                 self._pinned[target.origin] = _Pinned(client, addresses)
@@ -229,6 +229,8 @@ class Caller:
         pinned = await self._pin(target)
         url = httpx.URL(target.url)
         sent = {"User-Agent": _AGENT, "Accept-Encoding": "gzip", **headers, "Host": url.netloc.decode("ascii")}
+        # All of a host's addresses share the time: one that swallows packets must not use up the others' chance.
+        connect = max(_CONNECT_SECONDS / len(pinned.addresses), _CONNECT_LEAST)
         failed: httpx.TransportError | None = None
         for address in pinned.addresses:
             request = pinned.client.build_request(
@@ -236,6 +238,7 @@ class Caller:
                 url.copy_with(host=address),
                 headers=sent,
                 content=content,
+                timeout=httpx.Timeout(_STALL_SECONDS, connect=connect),
                 extensions={"sni_hostname": target.host},
             )
             try:
