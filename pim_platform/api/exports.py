@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Mapping
 from contextvars import Context
 from typing import Annotated, Any
 
+import anyio
 from fastapi import APIRouter, Header, Query, Request, Response, Security
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive, Scope, Send
 
 from pim_platform.api.dependencies import CallerDep, Text, WorkspaceDep, bearer
 from pim_platform.api.problems import documented
@@ -162,13 +165,22 @@ def _answer(workspace: Workspace, caller: Caller, wanted: ExportRequest, known: 
         "ETag": found.etag,
         "Cache-Control": "private, no-cache",
     }
-    return StreamingResponse(_sent(found), media_type=found.media_type, headers=headers)
+    return _Download(found, headers)
 
 
-def _sent(export: Export) -> Iterator[bytes]:
-    """The pieces; an error of theirs leaves the answer without its end, which is how a client knows."""
-    try:
-        yield from export
-    finally:
-        export.close()
-        _slots.release()
+class _Download(StreamingResponse):
+    """An export on its way. An error leaves it without its end, which is how a client knows; however it ends, what it
+    holds is given back, also where nobody reads on."""
+
+    def __init__(self, export: Export, headers: Mapping[str, str]) -> None:
+        super().__init__(iter(export), headers=headers, media_type=export.media_type)
+        self._export = export
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await run_in_threadpool(self._export.close)
+            _slots.release()

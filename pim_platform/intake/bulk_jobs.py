@@ -44,6 +44,7 @@ from pim_platform.intake.wanted import choose_wanted, kept, wanted_of
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import driver_connection, read_snapshot, tenant_session
 from pim_platform.tenancy.audit import Actor, record
+from pim_platform.tenancy.quotas import require_job_slot
 
 Kind = Literal["edit", "delete"]
 
@@ -150,6 +151,8 @@ def confirm_bulk(
         if _commit_seq(session) != bulk["commit"]:
             _require_same(session, bulk, _choose(workspace, session, bulk))
         at_once = kind == "edit" and bulk["products"] <= AT_ONCE
+        if not at_once:
+            require_job_slot(session)
         job = ImportJob(
             tenant_id=tenant_id,
             source_id=ensure_source(session, door).id,

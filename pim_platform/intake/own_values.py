@@ -18,6 +18,8 @@ from pim_platform.intake.values import Rules, clean, convert, is_storable, price
 
 _NUMBER = r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?$"
 _PRICE = r"^([A-Z]{3}) (-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)$"
+#: A JSON array of texts without escapes by number, which could stand for what no engine stores.
+_TEXTS = r"""^\[(?:"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt])*"(?:, ?"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt])*")*)?\]$"""
 
 
 def text_of(cell: pl.Expr) -> pl.Expr:
@@ -39,8 +41,9 @@ def convert_own(text: pl.Expr, kind: FieldType, rules: Rules, *, nested: bool = 
     if kind == "url":
         return pl.when(free.is_not_null()).then(text)
     if kind == "array":
-        own = pl.when(text.str.starts_with("[")).then(text).map_elements(_array, return_dtype=pl.String)
-        return pl.coalesce(own, free)
+        plain = pl.when(text.str.contains(_TEXTS)).then(text)  # as PostgreSQL writes nearly all of them
+        other = pl.when(text.str.starts_with("[") & plain.is_null()).then(text)
+        return pl.coalesce(plain, other.map_elements(_array, return_dtype=pl.String), free)
     if rules.decimal != ".":
         return free
     if kind == "number":

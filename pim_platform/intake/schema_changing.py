@@ -47,6 +47,7 @@ from pim_platform.intake.undoing import finish_without_file
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import driver_connection, tenant_session
 from pim_platform.tenancy.audit import Actor
+from pim_platform.tenancy.quotas import require_job_slot
 
 #: Products shown of those that a change breaks.
 EXAMPLES = 5
@@ -173,6 +174,8 @@ def _job(
     *,
     at_once: bool,
 ) -> ImportJob:
+    if not at_once:
+        require_job_slot(session)
     job = ImportJob(
         tenant_id=session.info["tenant_id"],
         source_id=ensure_source(session, door).id,

@@ -1,4 +1,5 @@
-"""How much a tenant may have: products, bytes of uploaded files, imports that run or wait for their run at once.
+"""How much a tenant may have: products, bytes of uploaded files, and jobs at once: imports, bulk edits and
+deletes, conversions of a schema change that run or wait for their run.
 
 An operator sets them (``pim tenant quota``); null is unlimited. They are checked where something comes in, in the
 transaction that brings it, so that two requests at once cannot both take the last place. What is there already is
@@ -115,7 +116,7 @@ def require_job_slot(session: Session) -> None:
         return
     used = int(session.scalar(text(_JOBS), {"tenant": session.info["tenant_id"]}) or 0)
     if used >= limit:
-        raise _exceeded("concurrent_jobs", "imports at once", limit, used, 1)
+        raise _exceeded("concurrent_jobs", "jobs at once", limit, used, 1)
 
 
 def _locked_limit(session: Session, column: str) -> int | None:
@@ -137,7 +138,7 @@ def _exceeded(name: str, what: str, limit: int, used: int, adding: int) -> Quota
     fixes = {
         "products": "Delete products",
         "storage_bytes": "Wait until old files are past their retention",
-        "concurrent_jobs": "Wait until an import has ended, or cancel one",
+        "concurrent_jobs": "Wait until a job has ended, or cancel one",
     }
     return QuotaExceeded(
         f"The quota of this tenant is {limit:,} {what}; it has {used:,}, and {adding:,} more were asked for.",

@@ -141,7 +141,7 @@ class Products:
 
 
 def _parsed(text: bytes, headers: list[str]) -> pl.DataFrame:
-    """Rows of COPY's CSV under the headers, their keys beside them; an empty text is quoted there, what is no value is not."""
+    """Rows of COPY's CSV by header, keys beside them; an empty text is quoted there, what is no value is not."""
     names = dict(zip(map(str, range(len(headers))), headers, strict=True))
     schema = {_KEY: pl.String, **dict.fromkeys(names, pl.String)}
     if not text:

@@ -19,13 +19,17 @@ def csv_pieces(
 ) -> Iterator[bytes]:
     """RFC 4180, UTF-8 without byte order mark, one line end per record; ``formulas``: guard against them."""
     names = [column.header for column in columns]
-    yield pl.DataFrame(schema=dict.fromkeys(names, pl.String)).write_csv(separator=delimiter).encode()
+    # The header goes out with the first rows, so that what keeps them from being read is known before anything is sent.
+    head = pl.DataFrame(schema=dict.fromkeys(names, pl.String)).write_csv(separator=delimiter)
     cells = [
         guard(pl.col(c.header), formulas=formulas) if c.kind in GUARDED and c.header != PRODUCT_ID else pl.col(c.header)
         for c in columns
     ]
     for frame in frames:
-        yield frame.select(cells).write_csv(include_header=False, separator=delimiter).encode()
+        yield (head + frame.select(cells).write_csv(include_header=False, separator=delimiter)).encode()
+        head = ""
+    if head:
+        yield head.encode()
 
 
 def json_pieces(columns: Sequence[ExportColumn], frames: Iterator[pl.DataFrame]) -> Iterator[bytes]:

@@ -86,7 +86,7 @@ def test_files_stop_at_the_quota_and_the_same_bytes_cost_nothing(workspace: Work
 def test_imports_at_once_stop_at_the_quota_and_go_on_after(workspace: Workspace, tenant: TenantInfo) -> None:
     set_quotas(workspace.app, tenant.id, Quotas(concurrent_jobs=1), actor=ACTOR)
     first = confirmed(workspace, tenant, b"SKU,Name\nA,a\n")
-    with pytest.raises(QuotaExceeded, match="1 imports at once"):
+    with pytest.raises(QuotaExceeded, match="1 jobs at once"):
         confirmed(workspace, tenant, b"SKU,Name\nB,b\n")
     run_job(workspace, tenant.id, first)
     confirmed(workspace, tenant, b"SKU,Name\nC,c\n")
