@@ -6,20 +6,23 @@ on that tenant alone. Steps share one process: the lease is that process's.
 """
 
 # No `from __future__ import annotations`: Dagster reads the types of parameters at run time.
+import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID
 
 import dagster as dg
+from sqlalchemy.exc import SQLAlchemyError
 
 from assets.partitions import TENANTS
 from pim_platform.catalog.checksum import Agreement, publish_and_compare
 from pim_platform.catalog.typed_relations import refresh_typed_relations, typed_rows
 from pim_platform.errors import EnginesDisagree
 from pim_platform.intake.jobs import get_job
-from pim_platform.intake.lease import claim
+from pim_platform.intake.lease import Lease, claim
 from pim_platform.intake.manifests import read_manifest
 from pim_platform.intake.models import ImportJob
 from pim_platform.intake.running import attempt, finish_job, merge_job, publish_job, stage_job
@@ -34,6 +37,8 @@ STAGED_ROWS = dg.AssetKey(["intake", "staged_rows"])
 PRODUCTS = dg.AssetKey(["catalog", "products"])
 SEGMENTATION = dg.AssetKey(["segmentation", "products"])
 TYPED = dg.AssetKey(["tenant", "products"])
+
+_LOG_SECONDS = 1.0
 
 _REPUBLISH = {"note": "No import was named: the run republishes the tenant."}
 
@@ -60,7 +65,7 @@ def staged_rows(
         return dg.MaterializeResult(metadata=_REPUBLISH)
     workspace, tenant = _tenant(context, stores)
     claim(workspace, tenant.id, import_run.job)
-    with attempt(workspace, tenant.id, import_run.job) as (job, lease):
+    with _attempt(context, workspace, tenant, import_run.job) as (job, lease):
         if job.merged:
             return dg.MaterializeResult(metadata=_job_metadata(job) | {"note": "Merged by an earlier attempt."})
         if job.kind != "file":
@@ -101,7 +106,7 @@ def products(
         return
     workspace, tenant = _tenant(context, stores)
     start = time.perf_counter()
-    with attempt(workspace, tenant.id, import_run.job) as (job, lease):
+    with _attempt(context, workspace, tenant, import_run.job) as (job, lease):
         if not job.merged:
             job = merge_job(workspace, job, lease)
     seconds = time.perf_counter() - start
@@ -152,7 +157,7 @@ def segmentation(
     start = time.perf_counter()
     try:
         if _is_import(workspace, tenant, import_run):
-            with attempt(workspace, tenant.id, _named(import_run)) as (job, lease):
+            with _attempt(context, workspace, tenant, _named(import_run)) as (job, lease):
                 found = publish_job(workspace, job, lease)
         else:
             found = publish_and_compare(workspace.app, workspace.clickhouse, tenant.id)
@@ -181,7 +186,7 @@ def typed_relations(
     """Refresh the typed relations and end the import."""
     workspace, tenant = _tenant(context, stores)
     if _is_import(workspace, tenant, import_run):
-        with attempt(workspace, tenant.id, _named(import_run)) as (job, lease):
+        with _attempt(context, workspace, tenant, _named(import_run)) as (job, lease):
             finish_job(workspace, job, lease)
     else:
         refresh_typed_relations(workspace.app, workspace.ddl, workspace.clickhouse, tenant)
@@ -192,6 +197,44 @@ def typed_relations(
 def _tenant(context: dg.AssetExecutionContext, stores: WorkspaceResource) -> tuple[Workspace, TenantInfo]:
     workspace = stores.workspace()
     return workspace, find_tenant(workspace.app, context.partition_key)
+
+
+@contextmanager
+def _attempt(
+    context: dg.AssetExecutionContext, workspace: Workspace, tenant: TenantInfo, job_id: UUID
+) -> Iterator[tuple[ImportJob, Lease]]:
+    """The run's attempt, whose progress is put into Dagster's log once a second while it changes."""
+    with attempt(workspace, tenant.id, job_id) as (job, lease):
+        stop = threading.Event()
+
+        def log() -> None:
+            last = None
+            while not stop.wait(_LOG_SECONDS):
+                told = progress_line(lease.progress)
+                if told != last:
+                    with suppress(SQLAlchemyError, dg.DagsterError):  # the step's own events meet the same storage
+                        context.log.info(told)
+                    last = told
+
+        thread = threading.Thread(target=log, name=f"log-{job_id}", daemon=True)
+        thread.start()
+        try:
+            yield job, lease
+        finally:
+            stop.set()
+            thread.join()
+
+
+def progress_line(progress: Mapping[str, Any]) -> str:
+    """Progress for people, such as ``staging: 430,000 of 861,688 rows, 215,000 rows/s, 2 s left``."""
+    stage, rows, total = progress.get("stage") or "starting", progress.get("rows") or 0, progress.get("total")
+    if not rows:  # one long statement: that it lives is all there is to say
+        return f"{stage}: {progress.get('seconds', 0):.0f} s"
+    of = f" of {total:,}" if total is not None else ""
+    left = progress.get("eta_seconds")
+    return f"{stage}: {rows:,}{of} rows, {progress.get('rows_per_second') or 0:,} rows/s" + (
+        f", {left:.0f} s left" if left is not None else ""
+    )
 
 
 def _named(import_run: ImportRunResource) -> UUID:

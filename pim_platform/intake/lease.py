@@ -124,7 +124,7 @@ class Lease:
         self._workspace, self._tenant_id, self._job_id, self._attempt = workspace, tenant_id, job_id, attempt
         self._stop = threading.Event()
         self._progress: dict[str, object] = {}
-        self._stage, self._stage_started = "", time.monotonic()
+        self._stage, self._stage_started, self._stage_first = "", time.monotonic(), 0
         self._cancelled = self._lost = False
         self._connection: psycopg.Connection[Any] | None = None
         self._guard = threading.Lock()
@@ -144,9 +144,10 @@ class Lease:
         """Say how far the attempt is: rows ``done`` of ``total`` in a stage."""
         self._require()
         if stage != self._stage:
-            self._stage, self._stage_started = stage, time.monotonic()
+            # Nobody says when a stage begins: its first word may come with its first rows, in no time at all.
+            self._stage, self._stage_started, self._stage_first = stage, time.monotonic(), done
         seconds = time.monotonic() - self._stage_started
-        rate = done / seconds if seconds > 0 else 0.0
+        rate = (done - self._stage_first) / seconds if seconds > 0 else 0.0
         left = (total - done) / rate if total is not None and rate > 0 else None
         self._progress = {
             "stage": stage,
@@ -155,6 +156,11 @@ class Lease:
             "rows_per_second": round(rate),
             "eta_seconds": round(left, 1) if left is not None else None,
         }
+
+    @property
+    def progress(self) -> dict[str, object]:
+        """What was told last: stage, rows, total, rows_per_second, eta_seconds, and the seconds in the stage so far."""
+        return {**self._progress, "seconds": round(time.monotonic() - self._stage_started, 1)}
 
     def _require(self) -> None:
         if self._lost:
@@ -189,13 +195,13 @@ class Lease:
         while not self._stop.wait(pause):
             try:
                 # Also where nothing was told since: the time in the stage shows that it lives.
-                self._write({**self._progress, "seconds": round(time.monotonic() - self._stage_started, 1)})
+                self._write(self.progress if self._progress else None)
             except (SQLAlchemyError, EngineUnavailable):
                 continue  # the run itself meets the same server and reports it; the lease may grow old meanwhile
             if self._cancelled or self._lost:
                 self._interrupt()
 
-    def _write(self, progress: dict[str, object]) -> None:
+    def _write(self, progress: dict[str, object] | None) -> None:
         with tenant_session(self._workspace.app, self._tenant_id) as session:
             row = session.execute(
                 _HEARTBEAT,
@@ -205,8 +211,9 @@ class Lease:
         self._cancelled = row is not None and bool(row[0])
 
 
+#: Where nothing is told yet, what the step before told stays.
 _HEARTBEAT = text(
-    "UPDATE pim.import_jobs SET lease_at = clock_timestamp(), progress = :progress "
+    "UPDATE pim.import_jobs SET lease_at = clock_timestamp(), progress = COALESCE(:progress, progress) "
     "WHERE tenant_id = :tenant AND id = :job AND attempt = :attempt AND state IN ('staging', 'importing') "
     "RETURNING cancel_requested"
-).bindparams(bindparam("progress", type_=JSONB))
+).bindparams(bindparam("progress", type_=JSONB(none_as_null=True)))
