@@ -347,8 +347,15 @@ class Client:
         while batch := list(islice(rest, BULK)):
             yield cast("BulkResult", self.request("POST", "/api/pim/products/bulk/", json={"products": batch}))
 
+    def preview_delete(self, **selection: Any) -> dict[str, Any]:
+        """What deleting would take: ``all``, or ``skus``, ``source``, ``job_id``, ``fields``, ``filter``, ``q``.
+
+        Answers how many ``products``, a ``sample``, and the ``token`` that :meth:`delete` takes.
+        """
+        return cast("dict[str, Any]", self.request("POST", "/api/pim/products/bulk-delete/preview/", json=selection))
+
     def delete(self, **selection: Any) -> dict[str, Any]:
-        """Delete the products that are meant: ``all``, or ``skus``, ``source``, ``job_id``, ``fields``."""
+        """Delete the products of ``skus`` at once, or by ``token`` those that a preview showed, by a job."""
         return cast("dict[str, Any]", self.request("POST", "/api/pim/products/bulk-delete/", json=selection))
 
     def history(self, product_id: str) -> Iterator[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """Any sequence of writes leaves the catalogue as a plain Python model says, in both engines.
 
 Imports of two sources (partial columns, empty cells, other spellings, bad cells, new fields, full feeds with every
-policy), at once or as promoted dry runs, upserts and deletes over the API's functions, undos, and undos of undos. The
+policy), at once or as promoted dry runs, upserts, single writes, renames, bulk edits and deletes over the API's
+functions, undos, and undos of undos. The
 model knows the rules of designs D2, D3, D4, D6, D9 and D15 and nothing of SQL; ids, ledgers, counts and previews are
 compared too. What a promotion committed is put together again from the change log: it is the exported preview, byte
 for byte.
@@ -24,13 +25,17 @@ from sqlalchemy import text
 
 from pim_platform.catalog.checksum import compare_engines
 from pim_platform.catalog.deleting import Selection
+from pim_platform.catalog.schemas import current_schema
 from pim_platform.errors import Conflict
 from pim_platform.intake.bulk import bulk_upsert
+from pim_platform.intake.bulk_jobs import confirm_bulk, preview_edit
 from pim_platform.intake.cancelling import cancel_job
 from pim_platform.intake.promoting import CATALOGUE_MOVED, promote_job
 from pim_platform.intake.removing import delete_selection, release_job
+from pim_platform.intake.running import run_at_once
 from pim_platform.intake.undoing import preview_undo_job, undo_job
 from pim_platform.intake.workspace import Workspace
+from pim_platform.intake.writing import create_product, delete_product, patch_product, replace_product
 from pim_platform.storage.clickhouse import quote_identifier
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy.tenants import TenantInfo
@@ -102,6 +107,7 @@ class Model:
                 for name in {*change.old, *change.new}:
                     values.pop(name, None)
                 values.update(change.new)
+                self.products[number].sku = values.pop("sku", self.products[number].sku)
             else:
                 assert change.image is not None
                 self.products[number] = copy.deepcopy(change.image)
@@ -135,6 +141,15 @@ class Model:
             if new:
                 changes[known.number] = Change("update", old, new)
         return changes, ledger
+
+    def write(self, product: Product, after: dict[str, Any]) -> dict[int, Change]:
+        """What giving one product these values, and no other, does; ``sku`` may be among them."""
+        before = product.values | {"sku": product.sku}
+        after = {"sku": product.sku} | after
+        names = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+        old = {name: before[name] for name in names if name in before}
+        new = {name: after[name] for name in names if name in after}
+        return {product.number: Change("update", old, new)} if names else {}
 
     def undo(self, commit: int | None) -> tuple[dict[int, Change], dict[str, int]]:
         """What undoing a commit does (D15)."""
@@ -198,6 +213,16 @@ RECORD = st.fixed_dictionaries(
         "weight": st.sampled_from([1, 7.25, None]),
     },
 )
+
+DOCUMENT = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.sampled_from(["one", "four"]),
+        "color": st.sampled_from(["red", "green", None]),
+        "weight": st.sampled_from([1, 7.25, None]),
+    },
+)
+SET_RED = {"op": "set", "field": "color", "value": "red"}
 
 
 @st.composite
@@ -385,6 +410,86 @@ def machine(workspace: Workspace, make_tenant: Callable[..., TenantInfo]) -> typ
             result = bulk_upsert(workspace, self.tenant.id, records, actor=ACTOR)
             assert result.ledger == ledger | {"read": len(records), "merged": 0}
             self.model.commit(changes)
+
+        def _known(self, given: dict[str, Any]) -> dict[str, Any]:
+            """What of a document the schema of now knows: a single write adds no field."""
+            with tenant_session(workspace.app, self.tenant.id) as session:
+                fields = {field.name for field in current_schema(session).fields}
+            return {name: value for name, value in given.items() if name not in FIELDS or name in fields}
+
+        def _picked(self, pick: int) -> Product:
+            return sorted(self.model.products.values(), key=lambda product: product.key)[
+                pick % len(self.model.products)
+            ]
+
+        @rule(sku=SKUS, document=DOCUMENT)
+        def create(self, sku: str, document: dict[str, Any]) -> None:
+            given = {"name": "made"} | self._known({n: v for n, v in document.items() if v is not None})
+            if self.model.by_key(sku.strip().lower()) is not None:
+                with pytest.raises(Conflict) as caught:
+                    create_product(workspace, self.tenant.id, {"sku": sku} | given, actor=ACTOR)
+                assert caught.value.code == "sku_exists"
+                return
+            create_product(workspace, self.tenant.id, {"sku": sku} | given, actor=ACTOR)
+            self.model.made += 1
+            image = Product(self.model.made, sku.strip(), {"active": True} | given)
+            self.model.commit({self.model.made: Change("create", image=image)})
+
+        @precondition(lambda self: self.model.products)
+        @rule(pick=st.integers(0, 9), document=DOCUMENT, whole=st.booleans(), sku=st.one_of(st.none(), SKUS))
+        def write_one(self, pick: int, document: dict[str, Any], whole: bool, sku: str | None) -> None:
+            """A patch or a replacement, which may rename; the older of two ETags is of no use then."""
+            product = self._picked(pick)
+            given = self._known(document)
+            after = {"active": True, "name": product.values["name"]} if whole else dict(product.values)
+            after |= given
+            after = {name: value for name, value in after.items() if value is not None}
+            write: Any = replace_product if whole else patch_product
+            if sku is not None:
+                given["sku"], after["sku"] = sku, sku.strip()
+                taken = self.model.by_key(sku.strip().lower())
+                if taken is not None and taken is not product:
+                    with pytest.raises(Conflict) as caught:
+                        write(workspace, self.tenant.id, self.ids[product.number], given, actor=ACTOR)
+                    assert caught.value.code == "sku_exists"
+                    return
+            changes = self.model.write(product, after)
+            done = write(workspace, self.tenant.id, self.ids[product.number], given, actor=ACTOR)
+            assert done.outcome == ("updated" if changes else "unchanged")
+            self.model.commit(changes)
+
+        @precondition(lambda self: self.model.products)
+        @rule(pick=st.integers(0, 9))
+        def delete_one(self, pick: int) -> None:
+            product = self._picked(pick)
+            delete_product(workspace, self.tenant.id, self.ids[product.number], actor=ACTOR)
+            self.model.commit({product.number: Change("delete")})
+
+        @rule(skus=st.lists(SKUS, max_size=3), color=st.sampled_from([None, "red"]), add=st.sampled_from([None, 1, -1]))
+        def edit(self, skus: list[str], color: str | None, add: int | None) -> None:
+            keys = {sku.strip().lower() for sku in skus}
+            wanted = {"skus": skus} if skus else {"filter": {"active": True}}
+            chosen = [p for p in self.model.products.values() if (p.key in keys if skus else p.values["active"])]
+            known = self._known({"color": 1, "weight": 1})
+            operations: list[dict[str, Any]] = [{"op": "set", "field": "active", "value": True}]
+            if "color" in known:
+                operations.append({"op": "clear", "field": "color"} if color is None else SET_RED)
+            if "weight" in known and add is not None:
+                operations.append({"op": "add", "field": "weight", "by": add})
+            changes: dict[int, Change] = {}
+            for product in chosen:
+                after = product.values | {"active": True}
+                if "color" in known:
+                    after["color"] = color
+                if "weight" in known and add is not None and "weight" in after:
+                    after["weight"] += add
+                changes |= self.model.write(product, {n: v for n, v in after.items() if v is not None})
+            shown = preview_edit(workspace, self.tenant.id, wanted, operations, actor=ACTOR)
+            assert (shown.products, shown.changed) == (len(chosen), len(changes))
+            job = confirm_bulk(workspace, self.tenant.id, "edit", shown.confirmation.token, actor=ACTOR)
+            job = run_at_once(workspace, job)
+            assert (job.state, job.rows_updated) == ("done", len(changes))
+            self.jobs.append(Job(job.id, "edit", self.model.commit(changes)))
 
         @rule(skus=st.lists(SKUS, max_size=3), color=st.sampled_from([None, "red"]), everything=st.integers(0, 9))
         def delete(self, skus: list[str], color: str | None, everything: int) -> None:
