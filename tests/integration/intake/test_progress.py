@@ -40,7 +40,7 @@ class _Stores(WorkspaceResource):
 @pytest.fixture
 def often(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A workspace whose imports tell many times a second what they tell once, and stage in small batches."""
-    monkeypatch.setattr(lease, "_PROGRESS_SECONDS", 0.01)
+    monkeypatch.setattr(lease, "_PROGRESS_SECONDS", 0.03)
     monkeypatch.setattr(assets.imports, "_LOG_SECONDS", 0.02)
     return Workspace(workspace.settings.model_copy(update={"stage_batch_rows": 400}))
 
@@ -56,7 +56,7 @@ def collected(workspace: Workspace, tenant: TenantInfo, job_id: UUID) -> Iterato
     stop = threading.Event()
 
     def watch() -> None:
-        while not stop.wait(0.002):
+        while not stop.wait(0.01):
             with tenant_session(workspace.app, tenant.id) as session:
                 told = session.scalar(text("SELECT progress FROM pim.import_jobs WHERE id = :id"), {"id": job_id})
             if told and (not found or found[-1] != told):
