@@ -46,6 +46,7 @@ from pim_platform.intake.workspace import Workspace
 from pim_platform.settings import Settings, get_settings
 
 _ROUTERS = (
+    search.pages,  # first, because it is asked for most and routers are tried in turn
     feeds.imports,
     imports.router,
     previews.router,

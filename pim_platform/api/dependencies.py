@@ -24,17 +24,20 @@ bearer = HTTPBearer(
 )
 
 
-def _workspace(request: Request) -> Workspace:
+# These are asynchronous because FastAPI sends every other function to a thread, which costs more than they do.
+
+
+async def _workspace(request: Request) -> Workspace:
     found: Workspace = request.app.state.workspace
     return found
 
 
-def _caller(request: Request) -> Caller:
+async def _caller(request: Request) -> Caller:
     found: Caller = request.state.caller
     return found
 
 
-def _credential(request: Request) -> Caller | Person:
+async def _credential(request: Request) -> Caller | Person:
     found: Caller | Person = request.state.credential
     return found
 

@@ -67,18 +67,25 @@ def needs(
     return extra
 
 
+def role_and_scope(route: APIRoute) -> tuple[Role, Scope | Literal["any", "unlimited"]]:
+    """What :func:`needs` said of a route. Raises TypeError where it said nothing, or what there is not."""
+    extra = route.openapi_extra or {}
+    role: Role = extra.get(_ROLE, "")
+    if role not in get_args(Role):
+        raise TypeError(f"{route.path} names no role: give it openapi_extra=needs(...)")
+    scope: Scope | Literal["any", "unlimited"] = extra.get(_SCOPE, "")
+    if scope not in ("any", "unlimited", *SCOPES):
+        raise TypeError(f"{route.path} names the scope {scope!r}, which there is not: choose of {SCOPES}")
+    return role, scope
+
+
 class KeyRoute(APIRoute):
     """A route behind an API key. One that names no role is refused when the application is put together."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, with the checks in front."""
         extra = self.openapi_extra or {}
-        role: Role = extra.get(_ROLE, "")
-        if role not in get_args(Role):
-            raise TypeError(f"{self.path} names no role: give it openapi_extra=needs(...)")
-        scope: Scope | Literal["any", "unlimited"] = extra.get(_SCOPE, "")
-        if scope not in ("any", "unlimited", *SCOPES):
-            raise TypeError(f"{self.path} names the scope {scope!r}, which there is not: choose of {SCOPES}")
+        role, scope = role_and_scope(self)
         keeping: Keeping = extra.get(_KEEPS, "answer")
         inner = super().get_route_handler()
 

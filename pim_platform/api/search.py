@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response, Security
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 
 from pim_platform.api.dependencies import CallerDep, Text, WorkspaceDep, bearer
 from pim_platform.api.problems import documented
 from pim_platform.api.products import ProductOut
-from pim_platform.api.routes import KeyRoute, needs
+from pim_platform.api.routes import KeyRoute, admit, needs, role_and_scope
 from pim_platform.catalog import facets as faceting
 from pim_platform.catalog.facets import MAXIMUM_FACETS, MAXIMUM_VALUES, Facet, Facets, capped
 from pim_platform.catalog.filters import MAXIMUM_TEXT, Filter
@@ -23,7 +24,51 @@ from pim_platform.intake.workspace import Workspace
 from pim_platform.storage import exact_json
 from pim_platform.tenancy.keys import Caller
 
+
+class PageRoute(KeyRoute):
+    """The route of the list. A plain page, which programs ask for by the thousand, takes a short way.
+
+    Key, limits and page are seen to in one thread and two round trips; FastAPI's reading of parameters would take as
+    long again. Everything but a well-formed ``cursor`` and ``limit`` goes the usual way, and is answered there.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler with the short way in front."""
+        role, scope = role_and_scope(self)
+        usual = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            plain = _plain_page(request)
+            if request.method != "GET" or plain is None:
+                return await usual(request)
+
+            def page() -> Response:
+                caller = admit(request)
+                caller.require(role, scope)
+                request.state.caller = caller
+                workspace: Workspace = request.app.state.workspace
+                found = key_page(workspace.app, caller.tenant_id, **plain)
+                return page_answer(found.products, found.next_cursor)
+
+            return await run_in_threadpool(page)
+
+        return handler
+
+
+def _plain_page(request: Request) -> dict[str, Any] | None:
+    """The arguments of :func:`key_page` where nothing else is asked for, and nothing wrong."""
+    given = request.query_params
+    pairs = given.multi_items()
+    if len(pairs) > 2 or len(pairs) != len(given) or not given.keys() <= {"cursor", "limit"}:
+        return None
+    limit = given.get("limit", "50")
+    if not (limit.isascii() and limit.isdigit() and len(limit) <= 4 and 1 <= int(limit) <= MAXIMUM_PAGE):
+        return None
+    return {"cursor": given.get("cursor"), "limit": int(limit)}
+
+
 router = APIRouter(prefix="/api/pim/products", tags=["products"], route_class=KeyRoute, dependencies=[Security(bearer)])
+pages = APIRouter(prefix=router.prefix, tags=["products"], route_class=PageRoute, dependencies=[Security(bearer)])
 
 _FILTER = (
     "Conditions by field, all of which a product must meet: `filter[price][gte]=10`, `filter[colour]=red`, "
@@ -84,7 +129,7 @@ class SearchIn(BaseModel):
     q: str | None = Field(None, max_length=MAXIMUM_TEXT, description="Search text.")
     filter: dict[str, Any] | None = Field(
         None,
-        description='`{"price": {"gte": 10}, "colour": ["red", "blue"], "active": true}`: a list is `in`, a value `eq`.',
+        description='`{"price": {"gte": 10}, "colour": ["red", "blue"], "active": true}`: a list is `in`, else `eq`.',
     )
     sort: str | None = Field(None, max_length=200)
     cursor: str | None = None
@@ -144,7 +189,7 @@ class FacetsOut(BaseModel):
     facets: list[FacetOut]
 
 
-@router.get(
+@pages.get(
     "/",
     summary="List and search products",
     response_model=ProductPageOut,

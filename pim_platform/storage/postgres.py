@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
@@ -19,8 +20,9 @@ import psycopg
 from psycopg.rows import dict_row
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DisconnectionError, OperationalError
 from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from pim_platform.errors import EngineUnavailable
 from pim_platform.settings import Settings
@@ -43,7 +45,6 @@ def engine_of(url: str) -> Engine:
                 url.replace("postgresql://", "postgresql+psycopg://", 1),
                 pool_size=_POOL_SIZE,
                 max_overflow=_POOL_OVERFLOW,
-                pool_pre_ping=True,
                 hide_parameters=True,  # errors are logged: values of users and hashes of keys have no place there
                 json_deserializer=exact_json.loads,
                 json_serializer=exact_json.dumps,
@@ -52,7 +53,32 @@ def engine_of(url: str) -> Engine:
                     "options": "-c search_path=pim,public -c timezone=UTC",
                 },
             )
+            event.listen(_engines[url], "checkin", _note_return)
+            event.listen(_engines[url], "checkout", _ping)
         return _engines[url]
+
+
+def _note_return(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info[_RETURNED] = time.monotonic()
+
+
+def _ping(connection: Any, record: ConnectionPoolEntry, _fairy: object) -> None:
+    """Replace a pooled connection whose server is gone, as SQLAlchemy's pre-ping does, but only after a rest.
+
+    Under load connections are taken again at once, and asking them first would be a third of all round trips.
+    """
+    if time.monotonic() - record.info.get(_RETURNED, 0.0) < _REST_SECONDS:
+        return
+    try:
+        connection.autocommit = True
+        connection.execute("SELECT 1")
+        connection.autocommit = False
+    except psycopg.Error as error:
+        raise DisconnectionError from error
+
+
+_RETURNED = "returned"
+_REST_SECONDS = 1.0
 
 
 def app_engine(settings: Settings) -> Engine:
