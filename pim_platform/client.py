@@ -92,6 +92,7 @@ class Import(TypedDict):
     reason_code: str | None
     reason: str | None
     filename: str
+    format: str
     source: str
     dry_run: bool
     attempt: int
@@ -138,9 +139,10 @@ class BulkResult(TypedDict):
 class Client:
     """A connection to one installation with one key.
 
-    ``url`` is the API's address, ``key`` an API key (``pim_...``) or an access token. ``attempts``: how often a request
-    is sent at most. ``timeout``: seconds without a byte after which a connection counts as dead; a proposal of a large
-    file is worked out before the upload is answered. ``transport``: another way to the application, for tests.
+    ``url`` is the API's address, ``key`` an API key (``pim_...``) or an access token, which needs ``tenant``, the slug
+    of the one that is meant, where its person has several. ``attempts``: how often a request is sent at most.
+    ``timeout``: seconds without a byte after which a connection counts as dead; a proposal of a large file is worked
+    out before the upload is answered. ``transport``: another way to the application, for tests.
     """
 
     def __init__(
@@ -148,13 +150,15 @@ class Client:
         url: str,
         key: str,
         *,
+        tenant: str | None = None,
         attempts: int = 6,
         timeout: float = 120.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._http = httpx.Client(
             base_url=url.rstrip("/"),
-            headers={"Authorization": f"Bearer {key}", "User-Agent": "pim-platform-client"},
+            headers={"Authorization": f"Bearer {key}", "User-Agent": "pim-platform-client"}
+            | ({"X-Tenant": tenant} if tenant else {}),
             timeout=httpx.Timeout(timeout, connect=10.0),
             transport=transport,
         )
@@ -365,6 +369,37 @@ class Client:
     def schema(self) -> dict[str, Any]:
         """The fields that products may have."""
         return cast("dict[str, Any]", self.request("GET", "/api/pim/schema/"))
+
+    def me(self) -> dict[str, Any]:
+        """Who the credential belongs to, and what it may."""
+        return cast("dict[str, Any]", self.request("GET", "/api/pim/me/"))
+
+    def export(self, target: Path | str | BinaryIO, **wanted: Any) -> int:
+        """Stream the catalogue into a file and return its bytes.
+
+        ``wanted``: ``format`` (csv, jsonl, xlsx, parquet), ``fields``, ``q``, ``guard``, ``gzip``, and filters as the
+        product list takes them: ``**{"filter[price][gte]": 100}``.
+        """
+        return self.download("/api/pim/export/", target, params=wanted)
+
+    # --- webhooks ---------------------------------------------------------------------------------------------------
+
+    def webhooks(self) -> list[dict[str, Any]]:
+        """Who is told of changes."""
+        return cast("list[dict[str, Any]]", self.request("GET", "/api/pim/webhooks/")["webhooks"])
+
+    def subscribe(self, url: str, events: Iterable[str], **more: Any) -> dict[str, Any]:
+        """Have ``url`` told of ``events``; the answer holds the ``secret``, which is never shown again."""
+        body = {"url": url, "events": list(events), **more}
+        return cast("dict[str, Any]", self.request("POST", "/api/pim/webhooks/", json=body))
+
+    def unsubscribe(self, webhook_id: str) -> None:
+        """Remove a webhook with its log."""
+        self.request("DELETE", f"/api/pim/webhooks/{webhook_id}/")
+
+    def deliveries(self, webhook_id: str, **wanted: Any) -> Iterator[dict[str, Any]]:
+        """What became of each delivery, newest first; ``state``: pending, delivered, failed."""
+        return self.pages(f"/api/pim/webhooks/{webhook_id}/deliveries/", "deliveries", **wanted)
 
     # --- how ----------------------------------------------------------------------------------------------------------
 

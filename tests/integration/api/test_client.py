@@ -74,6 +74,22 @@ def test_products_are_found_written_and_deleted(pim: Client) -> None:
     assert pim.find("A-1") is not None
 
 
+def test_a_webhook_and_an_export(url: str, make_api: Callable[..., Api], tmp_path: Path) -> None:
+    api = make_api("admin")
+    with Client(url, api.key, tenant=api.tenant.slug) as pim:
+        made = pim.subscribe("https://hooks.example.com/pim", ["product.created"], description="shop")
+        assert made["secret"].startswith("whsec_")
+        list(pim.upsert([{"sku": "A-1", "name": "Alpha", "price": {"amount": 5, "currency": "EUR"}}]))
+        (told,) = pim.deliveries(made["id"], limit=1)
+        assert (told["event"], told["state"]) == ("product.created", "pending")
+        pim.unsubscribe(made["id"])
+        assert pim.webhooks() == []
+        size = pim.export(tmp_path / "all.jsonl", format="jsonl", **{"filter[price][gte]": 5})
+        assert json.loads((tmp_path / "all.jsonl").read_text())["sku"] == "A-1"
+        assert size == (tmp_path / "all.jsonl").stat().st_size
+        assert pim.me()["tenant"]["slug"] == api.tenant.slug
+
+
 def test_a_problem_is_raised_with_the_apis_words(pim: Client) -> None:
     with pytest.raises(ApiProblem, match="There is no import job") as raised:
         pim.import_("0199b6c2-7a51-7c3e-8d0c-0f3f7a6f1c11")
