@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -30,7 +30,7 @@ from pim_platform.intake.workspace import Workspace
 from pim_platform.local.engines import engines
 from pim_platform.storage.endpoints import Endpoints
 from pim_platform.storage.postgres import anonymous_session, dispose_engines, tenant_session
-from pim_platform.tenancy.tenants import TenantInfo
+from pim_platform.tenancy.tenants import TenantInfo, create_tenant
 from tests.support.imports import ACTOR, import_bytes, land_bytes, run_job
 from tests.support.stacks import throwaway_settings
 
@@ -45,6 +45,17 @@ def workspace() -> Iterator[Workspace]:
     with throwaway_settings() as settings, engines(settings):
         yield Workspace(settings)
         dispose_engines()
+
+
+@pytest.fixture(scope="module")
+def make_tenant(workspace: Workspace) -> MakeTenant:
+    """Makes a tenant on these engines: the session's own fixture knows the session's engines only."""
+
+    def make() -> TenantInfo:
+        slug = "t" + uuid4().hex[:12]
+        return create_tenant(workspace.app, slug, currency="EUR", locale="en-US", timezone="UTC", actor=ACTOR)
+
+    return make
 
 
 def keys(workspace: Workspace, prefix: str) -> set[str]:
