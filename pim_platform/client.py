@@ -9,8 +9,8 @@
         for product in pim.products(limit=100):
             print(product["sku"], product["data"])
 
-What it does beside calling: it waits and tries again where the API asks for patience (409 ``tenant_busy``, 429, 503;
-as long as ``Retry-After`` says) and where the connection fails; every POST carries an ``Idempotency-Key`` of its own,
+What it does beside calling: it waits and tries again where the API asks for patience (409 with ``Retry-After``, 429,
+503) and where the connection fails; every POST carries an ``Idempotency-Key`` of its own,
 so that trying again does nothing twice; files stream both ways; lists are followed to their end. A problem that the
 API answers is raised as :class:`pim_platform.errors.ApiProblem` with the API's own ``code`` and ``fix``.
 
@@ -41,7 +41,6 @@ BULK = 10_000
 #: States in which an import rests: at its end, or waiting for a person.
 RESTING = ("done", "failed", "cancelled", "undone", "mapping", "staged", "held")
 
-_RETRY_CODES = {"tenant_busy"}
 _RETRY_STATUSES = (429, 503)
 #: Longest the client waits between two tries, whatever `Retry-After` says, in seconds.
 _PATIENCE = 60.0
@@ -483,7 +482,10 @@ def _form(value: Any) -> Any:
 
 def _may_pass(error: BaseException) -> bool:
     if isinstance(error, ApiProblem):
-        return error.http_status in _RETRY_STATUSES or error.code in _RETRY_CODES
+        asks = (
+            error.http_status == 409 and error.retry_after is not None
+        )  # another writer, or the first try, is at work
+        return asks or error.http_status in _RETRY_STATUSES
     return isinstance(error, ApiUnreachable) and error.transient
 
 
