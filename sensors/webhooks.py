@@ -17,6 +17,9 @@ from sensors.imports import IN_PROGRESS
 #: A run older than this has nobody behind it: it delivers for RUN_SECONDS, and calls end within a minute.
 _LONGEST_SECONDS = RUN_SECONDS + 180
 
+#: A live run looks every second. Where something is due for so long, it is dead or has its hands full.
+_PATIENCE_SECONDS = 60.0
+
 _FIRST = {"dagster/priority": "10"}
 
 
@@ -37,10 +40,16 @@ class Decision:
     fail: tuple[str, ...] = ()
 
 
-def decide_delivery(*, due: bool, running: Sequence[Running]) -> Decision:
-    """One run at a time serves all receivers side by side; a dead one must not keep the next from starting. Pure."""
+def decide_delivery(*, waited: float | None, running: Sequence[Running]) -> Decision:
+    """One run serves all receivers side by side; a dead one must not keep the next from starting. Pure.
+
+    ``waited``: for how many seconds something has been due without a pause, None where nothing is. A second run
+    beside a live one does no harm, so nobody has to be sure that the first is dead before it is old.
+    """
     dead = tuple(run.run_id for run in running if not run.queued and run.seconds > _LONGEST_SECONDS)
-    return Decision(due and len(dead) == len(running), dead)
+    live = [run for run in running if run.run_id not in dead]
+    impatient = waited is not None and waited >= _PATIENCE_SECONDS and not any(run.queued for run in live)
+    return Decision(waited is not None and (not live or impatient), dead)
 
 
 @dg.sensor(
@@ -52,8 +61,9 @@ def decide_delivery(*, due: bool, running: Sequence[Running]) -> Decision:
 def webhooks_sensor(context: dg.SensorEvaluationContext, stores: WorkspaceResource) -> dg.SensorResult:
     """Launches a run where a receiver has something to get."""
     with anonymous_session(stores.workspace().app) as session:
-        due = session.execute(text("SELECT FROM pim.webhooks_due(1)")).first() is not None
+        due = session.execute(text("SELECT 1 FROM pim.webhooks_due(1)")).first() is not None
     now = time.time()
+    since = float(context.cursor or now)
     records = context.instance.get_run_records(dg.RunsFilter(job_name=DELIVERY_JOB.name, statuses=IN_PROGRESS))
     running = [
         Running(
@@ -63,7 +73,7 @@ def webhooks_sensor(context: dg.SensorEvaluationContext, stores: WorkspaceResour
         )
         for record in records
     ]
-    decision = decide_delivery(due=due, running=running)
+    decision = decide_delivery(waited=now - since if due else None, running=running)
     for run_id in decision.fail:
         run = context.instance.get_run_by_id(run_id)
         if run is not None:
@@ -72,6 +82,7 @@ def webhooks_sensor(context: dg.SensorEvaluationContext, stores: WorkspaceResour
         # By the second: Dagster remembers a run key for ever. Before imports, which take minutes, in the queue.
         run_requests=[dg.RunRequest(run_key=f"webhooks:{int(now)}", tags=_FIRST)] if decision.launch else [],
         skip_reason=None if decision.launch else ("A run delivers already." if due else "No delivery is due."),
+        cursor=str(since) if due and not decision.launch else "",
     )
 
 
