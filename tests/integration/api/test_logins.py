@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from fastapi import FastAPI
 from pim_platform.api.app import create_app
 from pim_platform.errors import TooManyRequests
 from pim_platform.storage.endpoints import Endpoints
-from pim_platform.tenancy.guesses import ACCOUNT_FREE, ADDRESS_FREE, count_guess
+from pim_platform.tenancy.guesses import ACCOUNT_FREE, ADDRESS_FREE, Guess, count_guess, forgive_guess
 from pim_platform.tenancy.passwords import is_outdated
 from pim_platform.tenancy.tenants import TenantInfo
 from tests.integration.api.conftest import Api, assert_problem
@@ -312,6 +313,22 @@ def test_guesses_at_once_all_count(app: FastAPI, ana: Somebody) -> None:
         statuses = list(pool.map(guess, range(count)))
     assert statuses.count(401) == ACCOUNT_FREE + 1
     assert statuses.count(429) == count - ACCOUNT_FREE - 1
+
+
+def test_guesses_and_logins_at_once_never_wait_for_each_other_in_a_circle(api: Api) -> None:
+    emails, addresses = [f"crowd{n}@example.org" for n in range(3)], ["203.0.113.50", "203.0.113.51"]
+
+    def crowd(number: int) -> None:
+        chance = random.Random(number)
+        for _ in range(40):
+            email, address = chance.choice(emails), chance.choice(addresses)
+            if chance.random() < 0.5:
+                _guess(api, email, address)
+            else:
+                forgive_guess(api.workspace.app, Guess.of(email, address))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(crowd, range(8)))
 
 
 def test_nobody_waits_for_long_and_everything_is_forgotten(api: Api) -> None:

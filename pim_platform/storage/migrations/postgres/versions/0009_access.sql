@@ -295,8 +295,6 @@ BEGIN
   IF EXISTS (SELECT FROM pim.login_throttles t WHERE t.bucket = pair AND t.known AND t.forget_at > moment) THEN
     buckets := ARRAY[pair];
   END IF;
-  DELETE FROM pim.login_throttles t WHERE t.bucket IN (
-    SELECT old.bucket FROM pim.login_throttles old WHERE old.forget_at < moment LIMIT 20 FOR UPDATE SKIP LOCKED);
   -- Always in one order, so that two guesses never wait for each other.
   FOR one IN SELECT b FROM unnest(buckets) b ORDER BY b LOOP
     INSERT INTO pim.login_throttles AS t (bucket, forget_at) VALUES (one, moment + interval '1 day')
@@ -324,6 +322,9 @@ BEGIN
       END IF;
     END LOOP;
   END IF;
+  -- Last, because nothing is waited for after it.
+  DELETE FROM pim.login_throttles t WHERE t.bucket IN (
+    SELECT old.bucket FROM pim.login_throttles old WHERE old.forget_at < moment LIMIT 20 FOR UPDATE SKIP LOCKED);
   RETURN NEXT;
 END $$;
 
@@ -331,8 +332,12 @@ END $$;
 CREATE FUNCTION pim.forgive_login(account bytea, address bytea, pair bytea) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pim, pg_temp AS $$
 #variable_conflict use_column
-DECLARE was_known boolean := EXISTS (SELECT FROM pim.login_throttles t WHERE t.bucket = pair AND t.known);
+DECLARE
+  was_known boolean := EXISTS (
+    SELECT FROM pim.login_throttles t WHERE t.bucket = pair AND t.known AND t.forget_at > clock_timestamp());
 BEGIN
+  -- In the order of count_login.
+  PERFORM FROM pim.login_throttles t WHERE t.bucket IN (account, address, pair) ORDER BY t.bucket FOR UPDATE;
   IF NOT was_known THEN
     -- Another's guesses from this address stay counted.
     UPDATE pim.login_throttles t SET failures = greatest(t.failures - 1, 0), blocked_until = NULL
