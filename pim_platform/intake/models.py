@@ -260,6 +260,7 @@ class ImportAttempt(Base):
         ForeignKeyConstraint(
             ["tenant_id", "upload_id"], [Upload.tenant_id, Upload.id], name="fk_import_attempts_tenant_id_upload_id"
         ),
+        Index("ix_import_attempts_commit_seq", "tenant_id", "commit_seq"),
     )
 
     tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
