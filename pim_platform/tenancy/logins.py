@@ -91,23 +91,31 @@ def log_in(engine: Engine, settings: Settings, email: str, password: str, actor:
     Raises Unauthorized for an unknown address and for a wrong password alike, after the same work; TooManyRequests
     where guesses come too fast.
     """
-    person = check_login(engine, email, password, actor)
+    person, known = _check(engine, email, password, actor)
     refresh, refresh_hash = new_secret(_REFRESH_PREFIX)
-    (row,) = call_definer(
+    started = call_definer(
         engine,
-        "SELECT * FROM pim.start_session(:user, :hash, :lifetime, CAST(:ip AS inet), :agent)",
+        "SELECT * FROM pim.start_session(:user, :known, :hash, :lifetime, CAST(:ip AS inet), :agent)",
         user=person.user_id,
+        known=known,
         hash=refresh_hash,
         lifetime=timedelta(days=settings.login_days),
         ip=actor.ip,
         agent=actor.user_agent,
     )
+    if not started:  # the password has changed since it was looked at
+        raise _wrong_login()
     tell_tenants(engine, person, "user.login")
-    return _tokens(settings, person, row["session_id"], refresh, row["expires_at"])
+    return _tokens(settings, person, started[0]["session_id"], refresh, started[0]["expires_at"])
 
 
 def check_login(engine: Engine, email: str, password: str, actor: Actor) -> Person:
     """Whose password that is; begins no login. Raises as :func:`log_in` does."""
+    return _check(engine, email, password, actor)[0]
+
+
+def _check(engine: Engine, email: str, password: str, actor: Actor) -> tuple[Person, str]:
+    """The person, and the hash of the password as it is kept from now on."""
     email = email.strip().lower()
     guess = count_guess(engine, email, actor.ip)
     row = next(iter(call_definer(engine, "SELECT * FROM pim.find_account(:email)", email=email)), None)
@@ -117,21 +125,23 @@ def check_login(engine: Engine, email: str, password: str, actor: Actor) -> Pers
         # Later: the time it takes would tell the guesser that there is such an account.
         _aside.submit(_tell_of_guesses, engine, row, actor)
     if row is None or not right:
-        raise Unauthorized(
-            "The e-mail address or the password is wrong.",
-            fix="Try again, or ask an admin for a link to set a new password.",
-            code="wrong_login",
-        )
+        raise _wrong_login()
     forgive_guess(engine, guess)
-    if is_outdated(row["password_hash"]):
-        call_definer(
-            engine,
-            "SELECT pim.replace_password(:user, :old, :new)",
-            user=row["user_id"],
-            old=row["password_hash"],
-            new=hash_password(password),
-        )
-    return _person(engine, row, actor)
+    kept: str = row["password_hash"]
+    if is_outdated(kept):
+        new = hash_password(password)
+        values = {"user": row["user_id"], "old": kept, "new": new}
+        (replaced,) = call_definer(engine, "SELECT pim.replace_password(:user, :old, :new) AS done", **values)
+        kept = new if replaced["done"] else kept
+    return _person(engine, row, actor), kept
+
+
+def _wrong_login() -> Unauthorized:
+    return Unauthorized(
+        "The e-mail address or the password is wrong.",
+        fix="Try again, or ask an admin for a link to set a new password.",
+        code="wrong_login",
+    )
 
 
 def refresh_login(engine: Engine, settings: Settings, refresh_token: str, actor: Actor) -> Tokens:

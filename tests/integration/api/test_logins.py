@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from pim_platform.api.app import create_app
 from pim_platform.errors import TooManyRequests
 from pim_platform.storage.endpoints import Endpoints
+from pim_platform.tenancy import logins
 from pim_platform.tenancy.guesses import ACCOUNT_FREE, ADDRESS_FREE, Guess, count_guess, forgive_guess
 from pim_platform.tenancy.passwords import is_outdated
 from pim_platform.tenancy.tenants import TenantInfo
@@ -169,6 +170,20 @@ def test_a_person_who_is_disabled_is_out_at_once(ana: Somebody, api: Api) -> Non
     assert ana.get("/api/pim/me/").status_code == 401
     assert ana.refresh().status_code == 401
     assert_problem(ana.log_in(), 401, "wrong_login")
+
+
+def test_a_password_that_changes_while_it_is_looked_at_begins_no_login(
+    ana: Somebody, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A link that is used in between ends every login there is; this one would begin after it.
+    def changed(*args: Any) -> None:
+        forgive_guess(*args)
+        _admin(api, "UPDATE pim.users SET password_hash = 'another' WHERE id = %s", ana.id)
+
+    monkeypatch.setattr(logins, "forgive_guess", changed)
+    before = _admin(api, "SELECT count(*) FROM pim.login_sessions WHERE user_id = %s", ana.id)
+    assert_problem(ana.log_in(), 401, "wrong_login")
+    assert _admin(api, "SELECT count(*) FROM pim.login_sessions WHERE user_id = %s", ana.id) == before
 
 
 def test_a_hash_of_old_parameters_is_replaced_when_its_password_comes(ana: Somebody, api: Api) -> None:

@@ -146,11 +146,18 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pim, pg_temp AS $$
   ORDER BY t.slug
 $$;
 
-CREATE FUNCTION pim.start_session(account uuid, refresh_hash bytea, lifetime interval, address inet, agent text)
+-- No row where the password is no longer the one that was looked at: a link may have changed it meanwhile, and has
+-- ended every login that there was.
+CREATE FUNCTION pim.start_session(account uuid, known_hash text, refresh_hash bytea, lifetime interval, address inet,
+                                  agent text)
 RETURNS TABLE (session_id uuid, expires_at timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pim, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+  PERFORM FROM pim.users u WHERE u.id = account AND u.active AND u.password_hash = known_hash FOR SHARE;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
   DELETE FROM pim.login_sessions s
   WHERE s.user_id = account AND s.expires_at < clock_timestamp() - interval '30 days';
   INSERT INTO pim.login_sessions AS s (user_id, expires_at, ip, user_agent)
@@ -354,7 +361,7 @@ DECLARE f regprocedure;
 BEGIN
   FOREACH f IN ARRAY ARRAY[
     'pim.find_api_key(bytea)', 'pim.find_account(text)', 'pim.memberships_of(uuid)', 'pim.find_session(uuid)',
-    'pim.start_session(uuid, bytea, interval, inet, text)', 'pim.rotate_refresh_token(bytea, bytea)',
+    'pim.start_session(uuid, text, bytea, interval, inet, text)', 'pim.rotate_refresh_token(bytea, bytea)',
     'pim.end_session(bytea, boolean)', 'pim.end_sessions(uuid, text)', 'pim.replace_password(uuid, text, text)',
     'pim.belongs_only_to(uuid, uuid)', 'pim.make_password_link(uuid, uuid, bytea, interval, text)',
     'pim.find_password_link(bytea)', 'pim.use_password_link(bytea, text)', 'pim.find_invitation(bytea)',
