@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,19 +70,24 @@ def export_command(
         with tenant_session(workspace.app, found.id) as session:
             wanted = Filter.from_query(pairs, current_schema(session), q=search)
         export = open_export(workspace, found, ExportRequest(chosen, names, wanted, not no_guard, gzip))
-        if output is None:
-            for piece in export:
-                sys.stdout.buffer.write(piece)
-            sys.stdout.flush()
-            return
-        part = output.with_name(f".{output.name}.part")
-        try:
-            with part.open("wb") as file:
-                for piece in export:
-                    file.write(piece)
-            part.replace(output)
-        finally:
-            part.unlink(missing_ok=True)
+        with closing(export):
+            _write(export, output)
+
+
+def _write(pieces: Iterable[bytes], output: Path | None) -> None:
+    """To standard output, or to a file that gets its name once it is complete."""
+    if output is None:
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
+        sys.stdout.flush()
+        return
+    part = output.with_name(f".{output.name}.part")
+    try:
+        with part.open("wb") as file:
+            file.writelines(pieces)
+        part.replace(output)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _fetch(

@@ -32,6 +32,7 @@ from pim_platform.intake.validation import Validator
 from pim_platform.storage import exact_json
 from tests.support.odd_catalogue import ODD_TEXTS, SCHEMA
 
+OTHERS = ("jsonl", "xlsx", "parquet")
 SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
 LOCALES = ("en-US", "de-DE", "zh-Hant-TW")
 # PostgreSQL stores no NUL, UTF-8 no surrogates; XML has no name for U+FFFE and U+FFFF.
@@ -190,7 +191,7 @@ def test_csv_reads_back_as_it_was(rows: list[dict[str, Any]], formulas: bool) ->
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("form", ["jsonl", "xlsx", "parquet"])
+@pytest.mark.parametrize("form", OTHERS)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(rows=products)
 def test_other_formats_read_back_as_they_were(rows: list[dict[str, Any]], form: str) -> None:
@@ -225,7 +226,7 @@ def test_the_guard_of_other_peoples_cells_is_taken_off_by_any_import(cells: list
     assert written.to_list() == [guarded_foreign(cell) for cell in cells]
 
 
-@pytest.mark.parametrize("form", ["csv", "jsonl", "xlsx", "parquet"])
+@pytest.mark.parametrize("form", ["csv", *(pytest.param(f, marks=pytest.mark.full) for f in OTHERS)])
 def test_every_odd_text_reads_back_in(form: str) -> None:
     rows = [
         {

@@ -62,7 +62,7 @@ class ExportRequest:
 
 @dataclass
 class Export:
-    """A begun export: iterate for its bytes, to the end or to an error; ``close`` gives everything back earlier.
+    """A begun export: iterate for its bytes. At their end or an error it is closed; who stops earlier closes it.
 
     ``etag`` is equal for equal requests to an unchanged catalogue.
     """
@@ -75,12 +75,19 @@ class Export:
     _first: bytes = b""
 
     def __iter__(self) -> Iterator[bytes]:
+        # Nothing is closed where nobody reads on: the interpreter tidies such an iterator up in any thread, even in the
+        # one that reads the next batch, and there the end of the transaction would wait for that thread for ever.
         try:
             if self._first:
                 yield self._first
-            yield from self._pieces
-        finally:
+            for piece in self._pieces:  # noqa: UP028 - `yield from` would close them
+                yield piece
+        except GeneratorExit:
+            raise
+        except BaseException:
             self.close()
+            raise
+        self.close()
 
     def begin(self) -> None:
         """Make the first piece: what is wrong with the request is raised here, before any byte is handed out."""
@@ -138,26 +145,25 @@ def _pieces(
     products: Products, schema: ProductSchema, names: tuple[str, ...], request: ExportRequest
 ) -> Generator[bytes]:
     """The bytes of an export; nothing is read before the first is asked for."""
-    if request.format == "jsonl":
-        columns = columns_of(schema, names, None)
-        yield from json_pieces(columns, products.frames(columns, "json"))
-        return
-    columns = columns_of(schema, names, products.locales(schema, names))
-    frames = products.frames(columns, "cells")
-    if request.format == "csv":
-        yield from csv_pieces(columns, frames, formulas=request.guard)
-    elif request.format == "parquet":
-        from pim_platform.catalog.exporting.parquet_out import parquet_pieces
+    locales = None if request.format == "jsonl" else products.locales(schema, names)
+    columns = columns_of(schema, names, locales)
+    with closing(products.frames(columns, "json" if locales is None else "cells")) as frames:
+        if request.format == "jsonl":
+            yield from json_pieces(columns, frames)
+        elif request.format == "csv":
+            yield from csv_pieces(columns, frames, formulas=request.guard)
+        elif request.format == "parquet":
+            from pim_platform.catalog.exporting.parquet_out import parquet_pieces
 
-        yield from parquet_pieces(columns, frames, products.digits)
-    else:
-        from pim_platform.catalog.exporting.workbook import check_size, write_workbook
+            yield from parquet_pieces(columns, frames, products.digits)
+        else:
+            from pim_platform.catalog.exporting.workbook import check_size, write_workbook
 
-        check_size(products.count(), len(columns))
-        with scratch_folder("export") as folder:
-            path = folder / "export.xlsx"
-            write_workbook(columns, frames, path, formulas=request.guard)
-            yield from _of_file(path)
+            check_size(products.count(), len(columns))
+            with scratch_folder("export") as folder:
+                path = folder / "export.xlsx"
+                write_workbook(columns, frames, path, formulas=request.guard)
+                yield from _of_file(path)
 
 
 def _keys(stores: Stores, tenant_id: UUID, wanted: Filter) -> Iterator[object] | None:

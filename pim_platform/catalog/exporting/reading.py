@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 from uuid import UUID
@@ -95,8 +95,11 @@ class Products:
             )
         }
 
-    def frames(self, columns: Sequence[ExportColumn], form: Form) -> Iterator[pl.DataFrame]:
-        """The products by key: a String column per header, null where there is no value; no frame is empty."""
+    def frames(self, columns: Sequence[ExportColumn], form: Form) -> Generator[pl.DataFrame]:
+        """The products by key: a String column per header, null where there is no value; no frame is empty.
+
+        To be closed before the transaction ends: a thread may be reading ahead.
+        """
         record, headers = _record(columns, form), [column.header for column in columns]
         values = sql.SQL(", ").join(_value(column, form, self._tenant) for column in columns)
 
