@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 
 from pim_platform.errors import EngineUnavailable
 from pim_platform.intake.workspace import Workspace
-from tests.integration.api.conftest import Api, assert_problem
+from pim_platform.tenancy.keys import create_key
+from pim_platform.tenancy.tenants import create_tenant
+from tests.integration.api.conftest import ACTOR, Api, assert_problem
 
 PRODUCTS: list[dict[str, Any]] = [
     {"sku": "T-1", "name": "Tent for one", "price": {"amount": 199.9, "currency": "EUR"}, "tags": ["red", "light"]},
@@ -18,8 +22,17 @@ PRODUCTS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture
-def shop(api: Api) -> Api:
+@pytest.fixture(scope="module")
+def shop(client: TestClient, workspace: Workspace) -> Api:
+    """A shop for all tests here that only read."""
+    tenant = create_tenant(
+        workspace.app, "s" + uuid.uuid4().hex[:12], currency="EUR", locale="en-US", timezone="UTC", actor=ACTOR
+    )
+    key = create_key(workspace.app, tenant.id, role="editor", name="test", actor=ACTOR)
+    return stocked(Api(client, workspace, tenant, key))
+
+
+def stocked(api: Api) -> Api:
     assert api.post("/api/pim/products/bulk/", json={"products": PRODUCTS}).status_code == 200
     return api
 
@@ -89,7 +102,8 @@ def test_what_cannot_be_asked_is_a_problem(shop: Api, path: str, code: str) -> N
     assert_problem(shop.get(f"/api/pim/products/{path}"), 422, code)
 
 
-def test_a_write_is_found_by_the_next_search(shop: Api) -> None:
+def test_a_write_is_found_by_the_next_search(api: Api) -> None:
+    shop = stocked(api)
     shop.post("/api/pim/products/bulk/", json={"products": [{"sku": "T-1", "name": "Hammock"}]})
     assert skus(shop.get("/api/pim/products/?q=hammock").json()) == ["T-1"]
     shop.post("/api/pim/products/bulk-delete/", json={"skus": ["T-1"]})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import uuid
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from pim_platform.intake.bulk import bulk_upsert
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy.audit import Actor
-from pim_platform.tenancy.tenants import TenantInfo
+from pim_platform.tenancy.tenants import TenantInfo, create_tenant
 
 PRODUCTS: list[dict[str, Any]] = [
     {
@@ -36,9 +36,16 @@ def find(workspace: Workspace, tenant: TenantInfo, *query: tuple[str, str]) -> l
     return [key for batch in matching(workspace, tenant, wanted) for key in batch["sku_key"].to_pylist()]
 
 
-@pytest.fixture
-def tenant(workspace: Workspace, make_tenant: Callable[..., TenantInfo]) -> TenantInfo:
-    made = make_tenant()
+@pytest.fixture(scope="module")
+def tenant(workspace: Workspace) -> TenantInfo:
+    """One for all tests here that only read."""
+    return stocked(workspace)
+
+
+def stocked(workspace: Workspace) -> TenantInfo:
+    made = create_tenant(
+        workspace.app, "s" + uuid.uuid4().hex[:12], currency="EUR", locale="en-US", timezone="UTC", actor=Actor("test")
+    )
     bulk_upsert(workspace, made.id, PRODUCTS, actor=Actor("test"))
     return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from pim_platform.errors import InvalidRequest
 from pim_platform.intake.bulk import bulk_upsert
 from pim_platform.intake.workspace import Workspace
 from pim_platform.tenancy.audit import Actor
-from pim_platform.tenancy.tenants import TenantInfo
+from pim_platform.tenancy.tenants import TenantInfo, create_tenant
 
 PRODUCTS: list[dict[str, Any]] = [
     {"sku": "TENT-1", "name": "Red tent", "price": 30, "brand": "Öko"},
@@ -27,9 +28,16 @@ PRODUCTS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture
-def tenant(workspace: Workspace, make_tenant: Callable[..., TenantInfo]) -> TenantInfo:
-    made = make_tenant()
+@pytest.fixture(scope="module")
+def tenant(workspace: Workspace) -> TenantInfo:
+    """One for all tests here that only read."""
+    return stocked(workspace)
+
+
+def stocked(workspace: Workspace) -> TenantInfo:
+    made = create_tenant(
+        workspace.app, "s" + uuid.uuid4().hex[:12], currency="EUR", locale="en-US", timezone="UTC", actor=Actor("test")
+    )
     bulk_upsert(workspace, made.id, PRODUCTS, actor=Actor("test"))
     return made
 
@@ -123,7 +131,8 @@ def test_what_has_no_order_is_refused(workspace: Workspace, tenant: TenantInfo, 
         ask(workspace, tenant, sort=sort)
 
 
-def test_a_search_follows_writes_at_once(workspace: Workspace, tenant: TenantInfo) -> None:
+def test_a_search_follows_writes_at_once(workspace: Workspace) -> None:
+    tenant = stocked(workspace)
     bulk_upsert(workspace, tenant.id, [{"sku": "TENT-1", "name": "Boot"}], actor=Actor("test"))
     assert ask(workspace, tenant, "boot").keys == ["tent-1"]
     assert ask(workspace, tenant, "red tent").keys == ["tent-2"]
