@@ -104,42 +104,44 @@ def test_a_preview_says_what_an_edit_would_do_and_the_edit_does_that(shop: Api) 
     assert fields(shop, "price")["A"] == eur(19.99)
 
 
-@pytest.mark.parametrize(
-    ("operation", "name", "after"),
-    [
-        ({"op": "set", "field": "color", "value": "green"}, "color", dict.fromkeys("ABCD", "green")),
-        ({"op": "set", "field": "stock", "value": "1.50"}, "stock", dict.fromkeys("ABCD", 1.5)),
-        ({"op": "set", "field": "online", "value": True}, "online", dict.fromkeys("ABCD", True)),
-        ({"op": "set", "field": "tags", "value": ["x", "y"]}, "tags", {sku: ["x", "y"] for sku in "ABCD"}),
-        ({"op": "set", "field": "price", "value": "7"}, "price", dict.fromkeys("ABCD", eur(7))),
-        ({"op": "clear", "field": "color"}, "color", dict.fromkeys("ABCD")),
-        (
-            {"op": "append", "field": "tags", "values": ["sale", "hot", "hot"]},
-            "tags",
-            {"A": ["new", "sale", "hot"], "B": ["new", "sale", "hot"], "C": ["sale", "hot"], "D": ["sale", "hot"]},
-        ),
-        (
-            {"op": "remove", "field": "tags", "values": ["new", "gone"]},
-            "tags",
-            {"A": None, "B": ["sale"], "C": None, "D": None},
-        ),
-        ({"op": "add", "field": "stock", "by": "0.2"}, "stock", {"A": 3.2, "B": None, "C": 0.3, "D": None}),
-        ({"op": "multiply", "field": "stock", "by": -2}, "stock", {"A": -6, "B": None, "C": -0.2, "D": None}),
-        (
-            {"op": "add", "field": "price", "by": "0.005", "currency": "EUR"},
-            "price",
-            {"A": eur(19.995), "B": {"amount": 10, "currency": "USD"}, "C": eur(5.005), "D": None},
-        ),
-    ],
-    ids=str,
-)
-def test_operations(shop: Api, operation: dict[str, Any], name: str, after: dict[str, Any]) -> None:
-    edit(shop, operation)
-    assert fields(shop, name) == after
+OPERATIONS: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
+    ({"op": "set", "field": "color", "value": "green"}, "color", dict.fromkeys("ABCD", "green")),
+    ({"op": "set", "field": "stock", "value": "1.50"}, "stock", dict.fromkeys("ABCD", 1.5)),
+    ({"op": "set", "field": "online", "value": True}, "online", dict.fromkeys("ABCD", True)),
+    ({"op": "set", "field": "tags", "value": ["x", "y"]}, "tags", {sku: ["x", "y"] for sku in "ABCD"}),
+    ({"op": "set", "field": "price", "value": "7"}, "price", dict.fromkeys("ABCD", eur(7))),
+    ({"op": "clear", "field": "color"}, "color", dict.fromkeys("ABCD")),
+    (
+        {"op": "append", "field": "tags", "values": ["sale", "hot", "hot"]},
+        "tags",
+        {"A": ["new", "sale", "hot"], "B": ["new", "sale", "hot"], "C": ["sale", "hot"], "D": ["sale", "hot"]},
+    ),
+    (
+        {"op": "remove", "field": "tags", "values": ["new", "gone"]},
+        "tags",
+        {"A": None, "B": ["sale"], "C": None, "D": None},
+    ),
+    ({"op": "add", "field": "stock", "by": "0.2"}, "stock", {"A": 3.2, "B": None, "C": 0.3, "D": None}),
+    ({"op": "multiply", "field": "stock", "by": -2}, "stock", {"A": -6, "B": None, "C": -0.2, "D": None}),
+    (
+        {"op": "add", "field": "price", "by": "0.005", "currency": "EUR"},
+        "price",
+        {"A": eur(19.995), "B": {"amount": 10, "currency": "USD"}, "C": eur(5.005), "D": None},
+    ),
+]
+
+
+def test_operations_do_what_they_say_and_are_undone(shop: Api) -> None:
+    for operation, name, after in OPERATIONS:
+        before = fields(shop, name)
+        job = edit(shop, operation)
+        assert fields(shop, name) == after, operation
+        shown = preview(shop, operation)
+        if operation["op"] not in ("add", "multiply"):
+            assert (shown["changed"], shown["changes"]) == (0, []), "a second time there is nothing to do"
+        ok(shop.post(f"/api/pim/import/{job['job_id']}/undo/"))
+        assert fields(shop, name) == before, operation
     assert compare_engines(shop.workspace.app, shop.workspace.clickhouse, shop.tenant.id).equal
-    shown = preview(shop, operation)
-    if operation["op"] not in ("add", "multiply"):
-        assert (shown["changed"], shown["changes"]) == (0, []), "a second time there is nothing to do"
 
 
 def test_amounts_of_several_prices_are_exact(shop: Api) -> None:
@@ -179,34 +181,32 @@ def test_columns_of_the_product_are_edited_too(shop: Api) -> None:
     assert {p["variant_group"] for p in ok(shop.get(PATH))["products"]} == {None}
 
 
-@pytest.mark.parametrize(
-    ("operation", "code", "column"),
-    [
-        ({"op": "set", "field": "colour", "value": "x"}, "unknown_field", "operations.0.field"),
-        ({"op": "set", "field": "sku", "value": "x"}, "unknown_field", "operations.0.field"),
-        ({"op": "set", "field": "stock", "value": "many"}, "not_a_number", "stock"),
-        ({"op": "set", "field": "color", "value": ""}, "invalid_operation", "operations.0.value"),
-        ({"op": "set", "field": "color"}, "invalid_operation", "operations.0.value"),
-        ({"op": "set", "field": "color", "value": "x", "by": 2}, "invalid_operation", "operations.0.by"),
-        ({"op": "set", "field": "color", "value": "x", "locale": "de"}, "invalid_operation", "operations.0.locale"),
-        ({"op": "clear", "field": "name"}, "invalid_operation", "operations.0.op"),
-        ({"op": "append", "field": "color", "values": ["x"]}, "invalid_operation", "operations.0.field"),
-        ({"op": "append", "field": "tags", "values": []}, "invalid_operation", "operations.0.values"),
-        ({"op": "multiply", "field": "color", "by": 2}, "invalid_operation", "operations.0.field"),
-        ({"op": "multiply", "field": "stock", "by": "two"}, "invalid_operation", "operations.0.by"),
-        ({"op": "multiply", "field": "stock", "by": "Infinity"}, "invalid_operation", "operations.0.by"),
-        ({"op": "multiply", "field": "stock"}, "invalid_operation", "operations.0.by"),
-        ({"op": "add", "field": "price", "by": 2}, "invalid_operation", "operations.0.currency"),
-        ({"op": "add", "field": "price", "by": 2, "currency": "XXL"}, "invalid_operation", "operations.0.currency"),
-        ({"op": "divide", "field": "stock", "by": 2}, "invalid_request", "body.operations.0.op"),
-    ],
-    ids=str,
-)
-def test_an_operation_that_cannot_be_is_told(
-    shop: Api, problem: Callable[..., dict[str, Any]], operation: dict[str, Any], code: str, column: str
-) -> None:
-    body = problem(shop.post(f"{PATH}bulk-edit/preview/", json={"all": True, "operations": [operation]}), 422, code)
-    assert body["column"] == column
+NO_OPERATIONS: list[tuple[dict[str, Any], str, str]] = [
+    ({"op": "set", "field": "colour", "value": "x"}, "unknown_field", "operations.0.field"),
+    ({"op": "set", "field": "sku", "value": "x"}, "unknown_field", "operations.0.field"),
+    ({"op": "set", "field": "stock", "value": "many"}, "not_a_number", "stock"),
+    ({"op": "set", "field": "color", "value": ""}, "invalid_operation", "operations.0.value"),
+    ({"op": "set", "field": "color"}, "invalid_operation", "operations.0.value"),
+    ({"op": "set", "field": "color", "value": "x", "by": 2}, "invalid_operation", "operations.0.by"),
+    ({"op": "set", "field": "color", "value": "x", "locale": "de"}, "invalid_operation", "operations.0.locale"),
+    ({"op": "clear", "field": "name"}, "invalid_operation", "operations.0.op"),
+    ({"op": "append", "field": "color", "values": ["x"]}, "invalid_operation", "operations.0.field"),
+    ({"op": "append", "field": "tags", "values": []}, "invalid_operation", "operations.0.values"),
+    ({"op": "multiply", "field": "color", "by": 2}, "invalid_operation", "operations.0.field"),
+    ({"op": "multiply", "field": "stock", "by": "two"}, "invalid_operation", "operations.0.by"),
+    ({"op": "multiply", "field": "stock", "by": "Infinity"}, "invalid_operation", "operations.0.by"),
+    ({"op": "multiply", "field": "stock"}, "invalid_operation", "operations.0.by"),
+    ({"op": "add", "field": "price", "by": 2}, "invalid_operation", "operations.0.currency"),
+    ({"op": "add", "field": "price", "by": 2, "currency": "XXL"}, "invalid_operation", "operations.0.currency"),
+    ({"op": "divide", "field": "stock", "by": 2}, "invalid_request", "body.operations.0.op"),
+]
+
+
+def test_an_operation_that_cannot_be_is_told(shop: Api, problem: Callable[..., dict[str, Any]]) -> None:
+    for operation, code, column in NO_OPERATIONS:
+        wanted = {"all": True, "operations": [operation]}
+        body = problem(shop.post(f"{PATH}bulk-edit/preview/", json=wanted), 422, code)
+        assert body["column"] == column, operation
 
 
 def test_a_field_is_edited_once(shop: Api, problem: Callable[..., dict[str, Any]]) -> None:

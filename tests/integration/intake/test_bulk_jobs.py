@@ -83,6 +83,7 @@ def test_a_delete_whose_run_died_goes_on_in_the_next_run(
     assert job_of(workspace, tenant.id, job.id).rows_removed == 5
 
 
+@pytest.mark.full
 def test_a_run_that_finds_the_catalogue_moved_deletes_nothing(
     workspace: Workspace, make_tenant: Callable[..., TenantInfo]
 ) -> None:
@@ -95,6 +96,7 @@ def test_a_run_that_finds_the_catalogue_moved_deletes_nothing(
     assert compare_engines(workspace.app, workspace.clickhouse, tenant.id).postgres_rows == 10
 
 
+@pytest.mark.full
 def test_an_edit_that_is_left_to_a_run_does_what_was_shown(
     workspace: Workspace, make_tenant: Callable[..., TenantInfo]
 ) -> None:
