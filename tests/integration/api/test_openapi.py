@@ -5,24 +5,27 @@ Nothing here asks an engine; it lies beside the other tests of the API because a
 
 from __future__ import annotations
 
+import difflib
 import html
 import json
 import re
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
 import pytest
 
 from pim_platform.api.app import create_app
-from pim_platform.api.document import TAGS
+from pim_platform.api.document import TAGS, text_of
 from pim_platform.api.examples import UNKNOWN, bodies
 from pim_platform.api.reference import page
 from pim_platform.settings import Settings
 from pim_platform.tenancy.keys import ROLES, SCOPES
 from tests.support.route_walk import parameters
 
+CHECKED_IN = Path(__file__).parents[3] / "docs" / "openapi.json"
 JSON = ("application/json", "application/merge-patch+json")
 #: Alias routes are deprecated; they keep the names of what they stand for.
 OPEN_TAGS = {"health", "auth", "metrics"}
@@ -37,6 +40,12 @@ def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, 
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             yield method.upper(), path, operation
+
+
+def test_the_checked_in_document_is_what_the_code_makes(document: dict[str, Any]) -> None:
+    made, kept = text_of(document), CHECKED_IN.read_text("utf-8") if CHECKED_IN.exists() else ""
+    difference = list(difflib.unified_diff(kept.splitlines(), made.splitlines(), "docs/openapi.json", "the code"))
+    assert not difference, "Run `make openapi` and look at the difference:\n" + "\n".join(difference[:80])
 
 
 def test_every_body_and_every_answer_has_an_example_that_is_valid(document: dict[str, Any]) -> None:
