@@ -146,8 +146,6 @@ def _page(
         chosen = [f"{words} AND {filtered}"] if wording.groups else []
         if wording.step == EXACT:
             chosen.append(f"{key} AND NOT ({words}) AND {filtered}")
-    counts = [f"(SELECT count() FROM (SELECT 1 FROM {{rows}} WHERE {part} LIMIT {COUNTED + 1}))" for part in chosen]
-    count = " + ".join(counts) if place is None else str(place.count)
     rows: list[Sequence[Any]] = []
     behind, wants = place, limit + 1
     while len(rows) <= limit:
@@ -169,24 +167,30 @@ def _page(
         found = ask(
             stores,
             relation,
-            f"SELECT sku_key, v, _version, {count} AS n, {{parts}} AS parts FROM ({together}) "
-            f"ORDER BY {by} LIMIT {wants}",
+            f"SELECT sku_key, v, _version, {{parts}} AS parts FROM ({together}) ORDER BY {by} LIMIT {wants}",
             asked,
         )
-        if not found:
-            break
-        count = str(found[0][3])
-        rows += found if found[0][4] == 1 else _current(stores, relation, found)
+        if found:
+            rows += found if found[0][3] == 1 else _current(stores, relation, found)
         if len(found) < wants:
             break
         behind, wants = replace(_NOWHERE, value=found[-1][1], key=found[-1][0]), max(2 * wants, 200)
-    number = int(count) if rows else 0
+    if place is not None:
+        number = place.count
+    else:
+        number = len(rows) if len(rows) <= limit else _count(stores, relation, chosen, clause)
     page = rows[:limit]
     following = None
     if len(rows) > limit:
         step = wording.step if wording is not None else 0
         following = _cursor(_Place(page[-1][1], page[-1][0], step, min(number, COUNTED + 1)), query_hash)
     return SearchPage([row[0] for row in page], following, min(number, COUNTED), count_capped=number > COUNTED)
+
+
+def _count(stores: Stores, relation: Relation, chosen: Sequence[str], clause: Clause) -> int:
+    """How many products meet one of these conditions, which have nothing in common; no more than COUNTED + 1 each."""
+    counts = [f"(SELECT count() FROM (SELECT 1 FROM {{rows}} WHERE {part} LIMIT {COUNTED + 1}))" for part in chosen]
+    return int(ask(stores, relation, f"SELECT {' + '.join(counts)}", clause)[0][0])
 
 
 def _by_rank(wording: Wording, filtered: str, behind: _Place | None, clause: Clause, wants: int) -> list[str]:
