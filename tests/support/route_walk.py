@@ -133,6 +133,8 @@ def _listen(client: TestClient, path: str, headers: dict[str, str]) -> Answer:
     try:
         with client.websocket_connect(path, headers=headers) as socket:
             if not headers:
+                socket.send_text("{}")  # who shows nothing is given some seconds to say who it is by a first message
+            if not headers:
                 socket.send_text("{}")  # it waits for a first message that says who calls
             while True:
                 message = socket.receive()

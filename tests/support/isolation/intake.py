@@ -323,8 +323,10 @@ def _(two: Two) -> Any:
 
 @case("intake.raw_rows.raw_row")
 def _(two: Two) -> Any:
+    import_bytes(two.workspace, two.a.id, b"SKU,Name\nRAW-1,alpha raw\n")  # no other case writes it by API
     with two.session() as session:
-        product = products.get_product(session, two.a.product_ids[1])
+        product = products.find_product(session, "RAW-1")
+    assert product is not None
     found = raw_rows.raw_row(two.workspace, product)
     assert found is not None
     return found

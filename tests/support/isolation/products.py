@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
 import pyarrow as pa
 import pytest
 
-from pim_platform.catalog import choosing, editing, outcomes, products, schemas, scores
-from pim_platform.catalog.incoming import Incoming
-from pim_platform.catalog.merge import Origin, merge
+from pim_platform.catalog import choosing, editing, products, schemas, scores
 from pim_platform.errors import NotFound
 from pim_platform.intake import (
     bulk_jobs,
@@ -23,7 +19,6 @@ from pim_platform.intake import (
     running,
     schema_changing,
     scoring,
-    staging,
     undoing,
     wanted,
     writing,
@@ -206,21 +201,6 @@ def _run(two: Two) -> Any:
     done = running.run_at_once(two.workspace, job)
     assert done.state == "done"
     return undoing.undo_job(two.workspace, two.a.id, done.id, actor=ACTOR, origin="api").counts
-
-
-@case("catalog.outcomes.outcomes")
-def _(two: Two) -> Any:
-    told: list[Any] = []
-    with two.session() as session, TemporaryDirectory() as folder:
-        schema = schemas.current_schema(session)
-        staging.stage_records([{"sku": "X-1", "name": "alpha told"}], schema)[0].write_parquet(f"{folder}/a.parquet")
-        merge(
-            session,
-            Incoming.of([Path(folder) / "a.parquet"], schema),
-            Origin("api", "test"),
-            on_written=lambda connection, ids: told.extend(outcomes.outcomes(connection, ids)),
-        )
-    return told
 
 
 @case("catalog.scores.write_scores")
