@@ -129,6 +129,9 @@ def test_changes_are_told_as_the_row_changes_and_heartbeats_between(api: Api, mo
         assert (told["percent"], told["progress"]["rows"]) == (20, 500)
         running(api, job_id, "staging", 1_000, 1_000)
         assert _next_state(socket)["percent"] == 40
+        with tenant_session(api.workspace.app, api.tenant.id) as session:
+            session.execute(text("UPDATE pim.import_jobs SET state = 'cancelled' WHERE id = :job"), {"job": job_id})
+        assert heard(socket)[-1]["event"] == "end"
 
 
 def _next_state(socket: Any) -> dict[str, Any]:
