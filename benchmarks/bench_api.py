@@ -23,7 +23,7 @@ def lines(found: dict[str, Any]) -> list[dict[str, Any]]:
                 {
                     "what": f"{what}, {who}: p95",
                     "rows": one["requests"],
-                    "seconds": one["p95_ms"] / 1000,
+                    "seconds": round(one["p95_ms"] / 1000, 4),
                     "per_second": round(one["per_second"]),
                     "note": f"median {one['p50_ms']} ms, {one['failed']} failed",
                 }
