@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 
+import httpx
 import psycopg
 
 from pim_platform.errors import PimError
@@ -23,6 +24,7 @@ from pim_platform.settings import Settings
 from pim_platform.storage.endpoints import APP_ROLE, Endpoints, user_of, without_password
 
 _MINIMUM_POSTGRES = 18  # D22
+_MINIMUM_CLICKHOUSE = (26, 2)  # since then the text index is there without an experimental setting
 _LEAST_FREE = 2 * 1024**3  # bytes: half of PostgreSQL's WAL limit; below it the next large import may fail
 _PROBE_KEY = "doctor/probe"  # written and removed again
 _PACKAGES = ("pim-platform", "dagster", "dagster-postgres", "chdb", "clickhouse-connect", "polars", "pandera")
@@ -130,6 +132,14 @@ def _clickhouse(settings: Settings) -> Iterator[Finding]:
     text = without_password(url)
     fix = "Start the stack (`pim up`) or correct PIM_CLICKHOUSE_URL."
     yield Finding("ClickHouse", not error, f"{text}: {error}" if error else text, fix)
+    if not error:
+        number = httpx.post(url, content="SELECT version()", timeout=10.0, trust_env=False).text.strip()
+        yield Finding(
+            "ClickHouse",
+            tuple(int(part) for part in number.split(".")[:2]) >= _MINIMUM_CLICKHOUSE,
+            f"server version {number}",
+            "Use ClickHouse {}.{} or newer: search needs its text index.".format(*_MINIMUM_CLICKHOUSE),
+        )
 
 
 def _object_store(settings: Settings) -> Iterator[Finding]:

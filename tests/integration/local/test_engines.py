@@ -93,7 +93,9 @@ def test_servers_given_by_url_are_used_and_left_alone(settings: Settings) -> Non
             assert clickhouse_client(own).command("SELECT 1") == 1
             states = {name: part.state for name, part in stack_status(own).parts.items()}
             assert (states["postgres"], states["clickhouse"]) == ("external", "external")
-            assert [finding for finding in examine(own) if not finding.ok and finding.subject != "ports"] == []
+            found = examine(own)
+            assert [finding for finding in found if not finding.ok and finding.subject != "ports"] == []
+            assert {"PostgreSQL", "ClickHouse"} == {f.subject for f in found if f.text.startswith("server version")}
         assert not (own.home_path / "pg").exists()
         assert all(part.process() for part in embedded(theirs, Home(theirs.home_path)).values())
 
