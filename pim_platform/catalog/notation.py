@@ -35,8 +35,9 @@ _BLANK = "\\t-\\r\\x1c-\\x1f \\x85\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u20
 _GUARDED = f"^'*(?:[{_FORMULA}{_BLANK}]|$)|[{_BLANK}]$"
 #: The same, where formulas are not guarded against: only what could not be told apart otherwise.
 _AMBIGUOUS = f"^'+(?:[{_FORMULA}{_BLANK}]|$)|^[{_BLANK}]|^$|[{_BLANK}]$"
-#: A cell that some spreadsheet may take for a formula, however many apostrophes are in front.
-_FOREIGN = f"^'*(?:[{_BLANK}]*[{_FORMULA}]|[\\t\\r\\n])"
+#: A cell that some spreadsheet may take for a formula, however many apostrophes are in front. One of nothing but blanks
+#: is none, and its guard could not be taken off once it is trimmed.
+_FOREIGN = f"^'*(?:[{_BLANK}]*[{_FORMULA}]|[\\t\\r\\n][{_BLANK}]*[^{_BLANK}])"
 #: A number as people type it: no formula, whatever sign is in front.
 _NUMBER = r"^[+\-]?[0-9][0-9.,' ]*$"
 

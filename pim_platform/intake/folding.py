@@ -14,7 +14,7 @@ whole groups at a time. So memory depends neither on the file nor on the order o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -122,7 +122,7 @@ class Folding:
         self.mapping = self._extended(mapping)
         """The mapping for the columns of :attr:`Part.frame`: the given one and what only groups can tell."""
 
-    def parts(self, batches: Iterable[Batch], scratch: Path, *, batch_rows: int = 65_536) -> Iterator[Part]:
+    def parts(self, batches: Iterable[Batch], scratch: Path, *, batch_rows: int = 65_536) -> Generator[Part]:
         """Fold the batches of the file that was surveyed; scattered groups come last. ``scratch`` is left clean."""
         if self._fold is None:
             for batch in batches:
