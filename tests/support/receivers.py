@@ -74,7 +74,11 @@ def receiver(
             pass
 
         def _serve(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            length = int(self.headers.get("content-length") or 0)
+            body = self.rfile.read(length)
+            if len(body) < length:  # who sent it died on the way: it is no request yet
+                self.close_connection = True
+                return
             headers = {name.lower(): value for name, value in self.headers.items()}
             request = Received(self.command, self.path, headers, body)
             with made.guard:
