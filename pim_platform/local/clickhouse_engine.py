@@ -80,7 +80,8 @@ class Engine:
     def _open(self) -> Any:
         import chdb  # loads 700 MB of engine: only the process that serves pays for it
 
-        return chdb.connect(self._folder)
+        connect: Any = chdb.connect  # it ships without annotations of its own
+        return connect(self._folder)
 
     def _text(self, sql: str) -> str:
         return str(self._anchor.query(sql, "TabSeparatedRaw").bytes().decode().strip())
