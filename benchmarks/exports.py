@@ -19,13 +19,13 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sqlalchemy import text
 
-from pim_platform.catalog.exporting import ExportRequest, open_export
+from pim_platform.catalog.exporting import ExportFormat, ExportRequest, open_export
 from pim_platform.catalog.schema import ProductSchema, SchemaField
 from pim_platform.catalog.schemas import save_schema
 from pim_platform.intake.workspace import Workspace
@@ -118,7 +118,7 @@ def export_once(settings: Settings, form: str) -> dict[str, Any]:
         with driver_connection(session).cursor() as cursor, cursor.copy(query) as copy:
             rows = sum(1 for _ in copy)
     raw = time.perf_counter() - started
-    request = ExportRequest(form.removesuffix(".gz"), gzip=form.endswith(".gz"))  # type: ignore[arg-type]
+    request = ExportRequest(cast("ExportFormat", form.removesuffix(".gz")), gzip=form.endswith(".gz"))
     started = time.perf_counter()
     first = size = 0.0
     for piece in open_export(workspace, tenant, request):

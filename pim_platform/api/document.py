@@ -50,7 +50,7 @@ def describe(app: FastAPI) -> None:
             app.openapi_schema = _published(made())
         return app.openapi_schema
 
-    app.openapi = openapi  # type: ignore[method-assign]
+    app.openapi = openapi  # type: ignore[method-assign]  # the way that FastAPI documents
 
 
 def text_of(document: dict[str, Any]) -> str:

@@ -48,7 +48,7 @@ def metrics(request: Request) -> Response:
     _require_monitoring(request, workspace)
     registry = CollectorRegistry()
     if ValueClass._multiprocess:  # decided when the library was loaded
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # it has no annotations
     else:
         registry.register(REGISTRY)
     registry.register(_Work(workspace.app))

@@ -114,7 +114,7 @@ class BrokenOut(BaseModel):
 class EffectOut(BaseModel):
     """What one change does."""
 
-    op: Literal[OPERATIONS]  # type: ignore[valid-type]
+    op: Literal[OPERATIONS]  # type: ignore[valid-type]  # pydantic reads them when the module is loaded
     field: str
     narrowing: bool = Field(description="Whether it can break something; such a change needs a confirmation.")
     products: int = Field(description="Products with a value of the field; of one to be required those without.")

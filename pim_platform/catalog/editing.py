@@ -160,7 +160,10 @@ def calculate(
     return Edit(_field(name), value, conflict)
 
 
-def edited(tenant_id: UUID, edits: Sequence[Edit], *, joins: sql.Composable = sql.SQL("")) -> Incoming:  # noqa: B008
+_NO_JOINS = sql.SQL("")
+
+
+def edited(tenant_id: UUID, edits: Sequence[Edit], *, joins: sql.Composable = _NO_JOINS) -> Incoming:
     """The chosen products as rows for the merge, each with what the edits make of it.
 
     ``joins`` are joins with what the edits' expressions refer to beside ``p``.

@@ -137,7 +137,7 @@ def _download(
     def once() -> Downloaded:
         into.restart()
         limit = workspace.settings.max_upload_bytes
-        return download(url, into, policy, max_bytes=limit, seconds=seconds, headers=headers)  # type: ignore[arg-type]
+        return download(url, into, policy, max_bytes=limit, seconds=seconds, headers=headers)
 
     return again(once)
 

@@ -12,7 +12,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as made_by
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import polars as pl
@@ -227,11 +227,11 @@ def run_schema_change(
             touched = sql.SQL("p.data ?| {}::text[]").format(sql.Literal(names))
             choose(connection, job.tenant_id, touched)
             request_id = job.bulk.get("request_id")
-            source = "ui" if job.origin == "ui" else "api"
+            source: Literal["ui", "api"] = "ui" if job.origin == "ui" else "api"
             done = merge(
                 session,
                 edited(job.tenant_id, edits, joins=joins),
-                Origin(source, job.actor, job_id=job.id, attempt=job.attempt, request_id=request_id),  # type: ignore[arg-type]
+                Origin(source, job.actor, job_id=job.id, attempt=job.attempt, request_id=request_id),
                 on_progress=lease.tell,
             )
         row = own_row(session, job)
@@ -376,10 +376,12 @@ def _converted(
 
     Values are laid out as cells and read by the rules of imports. A list of several entries is no single value.
     """
+    target = after.field(step.name)
     assert step.before is not None
+    assert target is not None, "a field that is retyped stays"
     columns = (
         ColumnMapping(source="sku", index=0, field="sku"),
-        ColumnMapping(source=step.name, index=1, field=step.name, type=after.field(step.name).type),  # type: ignore[union-attr]
+        ColumnMapping(source=step.name, index=1, field=step.name, type=target.type),
     )
     plan = compile_plan(ColumnMappings(columns=columns), after)
     query = sql.SQL("SELECT p.sku, p.sku_key, {cell} {values} ORDER BY p.sku_key").format(

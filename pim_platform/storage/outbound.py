@@ -25,7 +25,7 @@ from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Protocol, Self
 from urllib.parse import unquote
 
 import certifi
@@ -55,6 +55,13 @@ _FORWARDED = frozenset({"accept", "if-none-match", "if-modified-since"})  # may 
 
 # Of its own: a few names whose servers are dead must not use up the threads that all of asyncio shares.
 _resolving = ThreadPoolExecutor(max_workers=32, thread_name_prefix="resolve")
+
+
+class Sink(Protocol):
+    """What takes the bytes of a download: a file opened for binary writing, or whatever writes like one."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take the next bytes."""
 
 
 @dataclass(frozen=True)
@@ -293,7 +300,7 @@ class Caller:
     async def fetch(
         self,
         url: str,
-        into: BinaryIO,
+        into: Sink,
         *,
         max_bytes: int,
         seconds: float,
@@ -355,7 +362,7 @@ class Downloaded:
 
 def download(
     url: str,
-    into: BinaryIO,
+    into: Sink,
     policy: Policy,
     *,
     max_bytes: int,
@@ -363,7 +370,7 @@ def download(
     headers: Mapping[str, str] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Downloaded:
-    """Fetch a file into ``into`` (opened for binary writing), in pieces, at most ``max_bytes`` in ``seconds``.
+    """Fetch a file into ``into``, in pieces, at most ``max_bytes`` in ``seconds``.
 
     Transport compression is undone and the limit holds for what comes out of it. ``headers``: such as
     ``If-None-Match``; what is not harmless is dropped where a redirect leads to another origin. ``progress`` is given
@@ -386,7 +393,7 @@ async def _save(
     response: httpx.Response,
     first: Target,
     target: Target,
-    into: BinaryIO,
+    into: Sink,
     max_bytes: int,
     progress: Callable[[int], None] | None,
 ) -> Downloaded:

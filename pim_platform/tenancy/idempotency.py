@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy import Engine, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.engine import RowMapping
+from sqlalchemy.engine import CursorResult, RowMapping
 from sqlalchemy.orm import Session
 
 from pim_platform.errors import Conflict, InvalidRequest, RequestInProgress
@@ -178,8 +179,7 @@ def marks(held: Claim) -> Iterator[None]:
 def release(engine: Engine, held: Claim) -> bool:
     """Forget a claim of which nothing came, so that the request may be sent again; False where something did."""
     with tenant_session(engine, held.tenant_id) as session:
-        gone: int = session.execute(_RELEASE, held.parameters()).rowcount  # type: ignore[attr-defined]
-        return gone == 1
+        return cast("CursorResult[Any]", session.execute(_RELEASE, held.parameters())).rowcount == 1
 
 
 def store_answer(engine: Engine, held: Claim, answer: Answer) -> None:
@@ -195,4 +195,4 @@ def forget_answers(session: Session, older_than: timedelta, *, dry_run: bool = F
     where = "FROM pim.idempotency_keys WHERE tenant_id = :tenant AND claimed_at < clock_timestamp() - :keep"
     if dry_run:
         return int(session.scalar(text(f"SELECT count(*) {where}"), parameters) or 0)
-    return int(session.execute(text(f"DELETE {where}"), parameters).rowcount)  # type: ignore[attr-defined]
+    return cast("CursorResult[Any]", session.execute(text(f"DELETE {where}"), parameters)).rowcount
