@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from pim_platform.intake.workspace import Workspace
@@ -18,6 +19,17 @@ from pim_platform.storage.postgres import dispose_engines
 from pim_platform.tenancy.audit import Actor
 from pim_platform.tenancy.tenants import ConfirmPolicy, TenantInfo, create_tenant
 from tests.support.stacks import throwaway_settings
+
+# Examples may take as long as a busy machine needs. `make test` tries the same ones each time, so that it fails for a
+# change and not by chance; new ones are looked for by `make test-full`.
+_PATIENT = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("searching", _PATIENT, print_blob=True)
+hypothesis.settings.register_profile("repeatable", _PATIENT, derandomize=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load the profile of hypothesis before any test module is imported."""
+    hypothesis.settings.load_profile("repeatable" if config.option.markexpr == "not full" else "searching")
 
 
 @pytest.fixture(scope="session")
