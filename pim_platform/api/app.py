@@ -8,7 +8,6 @@ from starlette.middleware.cors import CORSMiddleware
 
 import pim_platform
 from pim_platform.api import (
-    aliases,
     audit,
     auth,
     bulk_operations,
@@ -36,7 +35,10 @@ from pim_platform.api import (
     users,
     webhooks,
 )
+from pim_platform.api.aliases import products as alias_products
+from pim_platform.api.aliases import webhooks as alias_webhooks
 from pim_platform.api.document import describe
+from pim_platform.api.head import HeadMiddleware
 from pim_platform.api.headers import SecurityHeadersMiddleware
 from pim_platform.api.observing import ObserveMiddleware
 from pim_platform.api.rate_limits import OpenDoorMiddleware, RateLimitFieldsMiddleware
@@ -72,8 +74,8 @@ _ROUTERS = (
     audit.router,
     me.router,
     auth.router,
-    aliases.products,
-    aliases.webhooks,
+    alias_products.router,
+    alias_webhooks.router,
     health.router,
     metrics.router,
     reference.router,
@@ -102,6 +104,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.workspace = Workspace(settings or get_settings())
     problems.install(app)
+    app.add_middleware(HeadMiddleware)  # innermost: those outside count and tell a HEAD as one
     app.add_middleware(OpenDoorMiddleware)
     app.add_middleware(RateLimitFieldsMiddleware)
     if allowed := headers.origins(app.state.workspace.settings.cors_origins):

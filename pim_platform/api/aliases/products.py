@@ -1,25 +1,19 @@
-"""The paths and names of the first product importer (seed 004), for programs that were written against it.
-
-A thin translation: every route calls what the route under `/api/pim` calls, behind the same keys, and answers with the
-old names. Each is marked as deprecated, in the document and in its answers (RFC 9745), with a link to its successor.
-"""
+"""Products and uploads under the names of the first importer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, File, Query, Request, Response, Security, UploadFile
+from fastapi import File, Query, Response, UploadFile
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from pim_platform.api.dependencies import CallerDep, SessionDep, Text, WorkspaceDep, bearer
+from pim_platform.api.aliases.routes import alias_router, instead
+from pim_platform.api.dependencies import CallerDep, SessionDep, Text, WorkspaceDep
 from pim_platform.api.json_bodies import exact_answer
 from pim_platform.api.problems import documented
-from pim_platform.api.routes import KeyRoute, needs
-from pim_platform.api.webhooks import TestOut
-from pim_platform.api.webhooks import test as try_webhook
+from pim_platform.api.routes import needs
 from pim_platform.catalog.deleting import Selection
 from pim_platform.catalog.filters import Filter
 from pim_platform.catalog.models import Product
@@ -39,55 +33,9 @@ from pim_platform.intake.workspace import Workspace
 from pim_platform.intake.writing import create_product, delete_product, patch_product
 from pim_platform.storage import exact_json
 from pim_platform.storage.postgres import tenant_session
-from pim_platform.syndication.models import Webhook
-from pim_platform.syndication.subscriptions import (
-    change_webhook,
-    create_webhook,
-    delete_webhook,
-    disable_webhook,
-    enable_webhook,
-    get_webhook,
-    list_webhooks,
-)
 from pim_platform.tenancy.keys import Caller
 
-#: When these paths were deprecated (RFC 9745: seconds since 1970), which is since they are here: 2026-11-21.
-_DEPRECATED = "@1795219200"
-_SUCCESSOR = "x-successor"
-
-_EventType = Literal["product.created", "product.updated", "product.deleted"]
-
-
-class AliasRoute(KeyRoute):
-    """A route whose answers say that it is deprecated and what to use instead."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler, with the headers behind."""
-        inner = super().get_route_handler()
-        successor = (self.openapi_extra or {})[_SUCCESSOR]
-
-        async def handler(request: Request) -> Response:
-            answer = await inner(request)
-            answer.headers["Deprecation"] = _DEPRECATED
-            answer.headers["Link"] = f'<{successor}>; rel="successor-version"'
-            return answer
-
-        return handler
-
-
-products = APIRouter(
-    prefix="/api/products", tags=["aliases"], route_class=AliasRoute, dependencies=[Security(bearer)], deprecated=True
-)
-webhooks = APIRouter(
-    prefix="/api/webhooks", tags=["aliases"], route_class=AliasRoute, dependencies=[Security(bearer)], deprecated=True
-)
-
-
-def _instead(path: str) -> dict[str, Any]:
-    return {_SUCCESSOR: path}
-
-
-# --- products ----------------------------------------------------------------------------------------------------
+router = alias_router("/api/products")
 
 _PRODUCT: dict[str, JsonValue] = {
     "id": "0199b6c2-9d0e-7b6a-b0a5-3f6c3f0c2f51",
@@ -207,12 +155,12 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-@products.get(
+@router.get(
     "/",
     summary="List products (alias)",
     response_model=AliasProductList,
     responses=documented(422),
-    openapi_extra=needs("viewer", scope="products:read") | _instead("/api/pim/products/"),
+    openapi_extra=needs("viewer", scope="products:read") | instead("/api/pim/products/"),
 )
 def list_products(
     workspace: WorkspaceDep,
@@ -250,13 +198,13 @@ def list_products(
     )
 
 
-@products.post(
+@router.post(
     "/",
     status_code=201,
     summary="Create a product (alias)",
     response_model=AliasProduct,
     responses=documented(409, 413, 422),
-    openapi_extra=needs("editor", scope="products:write") | _instead("/api/pim/products/"),
+    openapi_extra=needs("editor", scope="products:write") | instead("/api/pim/products/"),
 )
 def create(workspace: WorkspaceDep, caller: CallerDep, body: AliasProductIn) -> dict[str, Any]:
     """Create a product."""
@@ -281,14 +229,13 @@ def _shown(product: Product) -> dict[str, Any]:
     return _product(as_json(product))
 
 
-@products.post(
+@router.post(
     "/upload/",
     status_code=202,
     summary="Upload a file (alias)",
     response_model=AliasJob,
     responses=documented(413, 422),
-    openapi_extra=needs("editor", scope="imports:write", upload=True, keeps="answer")
-    | _instead("/api/pim/import/csv/"),
+    openapi_extra=needs("editor", scope="imports:write", upload=True, keeps="answer") | instead("/api/pim/import/csv/"),
 )
 def upload(
     workspace: WorkspaceDep, caller: CallerDep, file: Annotated[UploadFile, File(description="The product file.")]
@@ -314,12 +261,12 @@ def upload(
         return _job(get_job(session, job.id))
 
 
-@products.get(
+@router.get(
     "/upload/{job_id}/status/",
     summary="Follow an upload (alias)",
     response_model=AliasJob,
     responses=documented(404),
-    openapi_extra=needs("viewer", scope="imports:read") | _instead("/api/pim/import/{job_id}/"),
+    openapi_extra=needs("viewer", scope="imports:read") | instead("/api/pim/import/{job_id}/"),
 )
 def status(session: SessionDep, job_id: str) -> dict[str, Any]:
     """How far an upload is."""
@@ -354,12 +301,12 @@ def _job(job: ImportJob) -> dict[str, Any]:
     }
 
 
-@products.delete(
+@router.delete(
     "/bulk-delete/",
     summary="Delete all products (alias)",
     response_model=AliasDeleted,
     responses=documented(409, 422),
-    openapi_extra=needs("admin", scope="products:write") | _instead("/api/pim/products/bulk-delete/"),
+    openapi_extra=needs("admin", scope="products:write") | instead("/api/pim/products/bulk-delete/"),
 )
 def delete_all(workspace: WorkspaceDep, caller: CallerDep) -> dict[str, Any]:
     """Delete the whole catalogue, as a job that can be undone. For admins: nothing asks whether it is meant."""
@@ -374,24 +321,24 @@ def delete_all(workspace: WorkspaceDep, caller: CallerDep) -> dict[str, Any]:
     return {"deleted": done.deleted, "job_id": done.job.id}
 
 
-@products.get(
+@router.get(
     "/{product_id}/",
     summary="Read a product (alias)",
     response_model=AliasProduct,
     responses=documented(404, 422),
-    openapi_extra=needs("viewer", scope="products:read") | _instead("/api/pim/products/{product_id}/"),
+    openapi_extra=needs("viewer", scope="products:read") | instead("/api/pim/products/{product_id}/"),
 )
 def read(session: SessionDep, product_id: UUID) -> dict[str, Any]:
     """One product."""
     return _shown(get_product(session, product_id))
 
 
-@products.put(
+@router.put(
     "/{product_id}/",
     summary="Update a product (alias)",
     response_model=AliasProduct,
     responses=documented(404, 409, 413, 422),
-    openapi_extra=needs("editor", scope="products:write") | _instead("/api/pim/products/{product_id}/"),
+    openapi_extra=needs("editor", scope="products:write") | instead("/api/pim/products/{product_id}/"),
 )
 def update(workspace: WorkspaceDep, caller: CallerDep, product_id: UUID, body: AliasProductPut) -> dict[str, Any]:
     """Update a product. Fields that the first importer did not know stay as they are."""
@@ -402,176 +349,13 @@ def update(workspace: WorkspaceDep, caller: CallerDep, product_id: UUID, body: A
     return _shown(patch_product(workspace, caller.tenant_id, product_id, given, actor=caller.actor).product)
 
 
-@products.delete(
+@router.delete(
     "/{product_id}/",
     status_code=204,
     summary="Delete a product (alias)",
     responses=documented(404, 409, 422),
-    openapi_extra=needs("editor", scope="products:write") | _instead("/api/pim/products/{product_id}/"),
+    openapi_extra=needs("editor", scope="products:write") | instead("/api/pim/products/{product_id}/"),
 )
 def delete(workspace: WorkspaceDep, caller: CallerDep, product_id: UUID) -> None:
     """Delete a product."""
     delete_product(workspace, caller.tenant_id, product_id, actor=caller.actor)
-
-
-# --- webhooks ----------------------------------------------------------------------------------------------------
-
-_WEBHOOK: dict[str, JsonValue] = {
-    "id": "01a1fc95-e36a-7de1-9112-478c69e3dddc",
-    "url": "https://shop.example/hooks/pim",
-    "event_type": "product.updated",
-    "enabled": True,
-    "created_at": "2026-11-21T05:30:44Z",
-    "updated_at": "2026-11-21T05:30:44Z",
-}
-
-
-class AliasWebhook(BaseModel):
-    """A webhook as the first importer knew it: of one event."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [_WEBHOOK]})
-
-    id: UUID
-    url: str
-    event_type: str = Field(description="The first of its events, where it was given several.")
-    enabled: bool
-    created_at: datetime
-    updated_at: datetime
-
-
-class AliasWebhookSecret(AliasWebhook):
-    """A new webhook, with the secret that signs its calls."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [_WEBHOOK | {"secret": "whsec_bm90IGEgc2VjcmV0LCBqdXN0IGFuIGV4YW1wbGUhISE="}]}
-    )
-
-    secret: str = Field(description="Not shown again.")
-
-
-class AliasWebhookList(BaseModel):
-    """All webhooks."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"webhooks": [_WEBHOOK]}]})
-
-    webhooks: list[AliasWebhook]
-
-
-class AliasWebhookIn(BaseModel):
-    """A receiver of one event."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"examples": [{"url": "https://shop.example/hooks/pim", "event_type": "product.updated"}]},
-    )
-
-    url: Text = Field(min_length=1, max_length=2_048)
-    event_type: _EventType
-    enabled: bool = True
-
-
-class AliasWebhookPut(BaseModel):
-    """What to change; what is left out stays."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"enabled": False}]})
-
-    url: Text | None = Field(None, min_length=1, max_length=2_048)
-    event_type: _EventType | None = None
-    enabled: bool | None = None
-
-
-_HOOKS = needs("admin", scope="webhooks:manage")
-
-
-def _webhook(found: Webhook) -> dict[str, Any]:
-    return {
-        "id": found.id,
-        "url": found.url,
-        "event_type": found.events[0],
-        "enabled": found.state == "active",
-        "created_at": found.created_at,
-        "updated_at": found.updated_at,
-    }
-
-
-@webhooks.get(
-    "/",
-    summary="List webhooks (alias)",
-    response_model=AliasWebhookList,
-    responses=documented(),
-    openapi_extra=_HOOKS | _instead("/api/pim/webhooks/"),
-)
-def hooks(session: SessionDep) -> dict[str, Any]:
-    """All webhooks of the tenant."""
-    return {"webhooks": [_webhook(found) for found in list_webhooks(session)]}
-
-
-@webhooks.post(
-    "/",
-    status_code=201,
-    summary="Create a webhook (alias)",
-    response_model=AliasWebhookSecret,
-    responses=documented(409, 413, 422),
-    openapi_extra=needs("admin", scope="webhooks:manage", keeps="nothing") | _instead("/api/pim/webhooks/"),
-)
-def create_hook(workspace: WorkspaceDep, caller: CallerDep, body: AliasWebhookIn) -> dict[str, Any]:
-    """Tell a receiver of one event, of imports too: the first importer told of each product."""
-    with tenant_session(workspace.app, caller.tenant_id) as session:
-        made, secret = create_webhook(
-            session,
-            workspace.settings,
-            url=body.url,
-            events=[body.event_type],
-            import_products=True,
-            actor=caller.actor,
-        )
-        if not body.enabled:
-            made = disable_webhook(session, made.id, caller.actor)
-        return _webhook(made) | {"secret": secret}
-
-
-@webhooks.put(
-    "/{webhook_id}/",
-    summary="Update a webhook (alias)",
-    response_model=AliasWebhook,
-    responses=documented(404, 413, 422),
-    openapi_extra=_HOOKS | _instead("/api/pim/webhooks/{webhook_id}/"),
-)
-def update_hook(workspace: WorkspaceDep, caller: CallerDep, webhook_id: UUID, body: AliasWebhookPut) -> dict[str, Any]:
-    """Change a webhook's address or event, enable or disable it."""
-    with tenant_session(workspace.app, caller.tenant_id) as session:
-        found = get_webhook(session, webhook_id, lock=True)
-        if body.url is not None or body.event_type is not None:
-            events = [body.event_type] if body.event_type is not None else None
-            found = change_webhook(
-                session, workspace.settings, webhook_id, url=body.url, events=events, actor=caller.actor
-            )
-        if body.enabled is not None and body.enabled != (found.state == "active"):
-            switch = enable_webhook if body.enabled else disable_webhook
-            found = switch(session, webhook_id, caller.actor)
-        return _webhook(found)
-
-
-@webhooks.delete(
-    "/{webhook_id}/",
-    status_code=204,
-    summary="Delete a webhook (alias)",
-    responses=documented(404, 422),
-    openapi_extra=_HOOKS | _instead("/api/pim/webhooks/{webhook_id}/"),
-)
-def delete_hook(workspace: WorkspaceDep, caller: CallerDep, webhook_id: UUID) -> None:
-    """Remove a webhook."""
-    with tenant_session(workspace.app, caller.tenant_id) as session:
-        delete_webhook(session, webhook_id, caller.actor)
-
-
-@webhooks.post(
-    "/{webhook_id}/test/",
-    summary="Test a webhook (alias)",
-    response_model=TestOut,
-    responses=documented(404, 422),
-    openapi_extra=_HOOKS | _instead("/api/pim/webhooks/{webhook_id}/test/"),
-)
-def test_hook(workspace: WorkspaceDep, caller: CallerDep, webhook_id: UUID) -> dict[str, Any]:
-    """Send a sample now and answer what the receiver said."""
-    return try_webhook(workspace, caller, webhook_id)
