@@ -31,7 +31,7 @@ CORS_REQUEST_FIELDS = ("Authorization", "Content-Type", "Idempotency-Key", "If-M
                        "X-Tenant")  # fmt: skip
 CORS_ANSWER_FIELDS = ("Content-Disposition", "ETag", "Idempotency-Replayed", "Location", "RateLimit",
                       "RateLimit-Policy", "Retry-After", "X-Request-ID")  # fmt: skip
-CORS_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+CORS_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 def page_policy(style: str) -> str:

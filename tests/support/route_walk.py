@@ -72,6 +72,11 @@ class Answer:
     headers: str
     response: httpx.Response | None = None
 
+    def headers_without(self, *names: str) -> dict[str, str]:
+        """The fields of an answer but some, each by its name in small letters."""
+        assert self.response is not None
+        return {name: value for name, value in self.response.headers.items() if name not in names}
+
 
 def routes(app: FastAPI) -> dict[Key, dict[str, Any]]:
     """Every route that ``app`` serves, and its ``openapi_extra``; those outside of the OpenAPI document too."""

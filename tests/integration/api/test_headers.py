@@ -7,12 +7,15 @@ import hashlib
 import re
 from typing import Any
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 
 from pim_platform.api.app import create_app
 from pim_platform.api.headers import FIXED
 from tests.integration.api.conftest import Api
+from tests.support.imports import confirmed_job, import_bytes
+from tests.support.served import served
 
 
 @pytest.mark.parametrize("path", ["/api/pim/products/", "/health/live", "/nothing", "/openapi.json", "/metrics"])
@@ -73,3 +76,24 @@ def test_other_origins_are_let_in_only_where_a_setting_names_them(api: Api) -> N
         answer = mine.get("/api/pim/products/", headers={"Origin": "https://b.example"})
         assert answer.headers["access-control-allow-origin"] == "https://b.example"
         assert "ratelimit" in answer.headers["access-control-expose-headers"].lower()
+
+
+def test_head_of_a_download_and_of_a_stream_ends_at_once(api: Api) -> None:
+    import_bytes(api.workspace, api.tenant.id, b"SKU,Name\nS-1,Tent\n")
+    job_id = confirmed_job(api.workspace, api.tenant.id, b"SKU,Name\nS-2,Stove\n")
+    bearer = {"Authorization": f"Bearer {api.key}"}
+    with served(create_app(api.workspace.settings)) as base:
+        for path in ("/api/pim/export/?format=csv", f"/api/pim/import/{job_id}/events/", "/api/pim/products/"):
+            answer = httpx.head(base + path, headers=bearer, timeout=30)
+            assert (answer.status_code, answer.content) == (200, b""), path
+            assert answer.headers["content-type"], path
+        with httpx.Client(base_url=base, headers=bearer) as one_connection:
+            for _ in range(3):
+                assert one_connection.head(f"/api/pim/import/{job_id}/events/").status_code == 200
+            assert one_connection.get("/api/pim/products/").json()["products"][0]["sku"] == "S-1"
+
+
+def test_head_where_there_is_no_get_and_allow_where_there_is(api: Api) -> None:
+    assert api.request("HEAD", "/api/pim/products/bulk-edit/preview/").status_code == 405
+    refused = api.request("DELETE", "/api/pim/products/")
+    assert {"GET", "HEAD"} <= {name.strip() for name in refused.headers["allow"].split(",")}

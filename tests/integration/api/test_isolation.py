@@ -33,6 +33,9 @@ from tests.support.people import make_person
 from tests.support.route_walk import Answer, Case, Key, call, parameters, routes, said, still
 
 SECRETS = ("zzfirstsecret", "yysecondsecret")
+#: Fields that are of one answer alone; a file that is made for each answer has its own date and ETag.
+OWN_FIELDS = ("x-request-id",)
+OWN_FIELDS_OF = {"/api/pim/import/{job_id}/rejects/": ("x-request-id", "etag", "last-modified")}
 POWER = {role: strength for strength, role in enumerate(reversed(ROLES))}
 
 
@@ -504,6 +507,29 @@ def _assert_refused(answer: Answer, key: Key, code: str, where: str) -> None:
     assert answer.response is not None
     assert answer.status == 403, f"{where}: {answer.status} {answer.text}"
     assert_problem(answer.response, 403, code)
+
+
+def test_head_is_get_without_its_body_whoever_calls(app: FastAPI, pair: Pair) -> None:
+    side, other = pair.first, pair.second
+    bearer = {"Authorization": f"Bearer {side.api.key}"}
+    callers = [("its own ids", side.ids, bearer), ("another's ids", other.ids, bearer), ("no key", side.ids, {})]
+    wrong = []
+    for key, case in [*CASES.items(), *((key, Case(200)) for key in PUBLIC)]:
+        if key[0] != "GET":
+            continue
+        for name, ids, headers in callers:
+            where = f"HEAD {key[1]} with {name}"
+            told, full = (call(side.api.client, (method, key[1]), case, ids, headers) for method in ("HEAD", "GET"))
+            if told.status != full.status:
+                wrong.append(f"{where} answers {told.status}, GET {full.status}")
+            if told.text:
+                wrong.append(f"{where} has a body")
+            if name != "its own ids" and (leaked := other.leaked(told, said(key, case, ids))):
+                wrong.append(f"{where} tells {leaked}")
+            own_fields = OWN_FIELDS_OF.get(key[1], OWN_FIELDS)
+            if told.headers_without(*own_fields) != full.headers_without(*own_fields):
+                wrong.append(f"{where} says {told.headers}, GET {full.headers}")
+    assert not wrong, "\n".join(wrong)
 
 
 def test_who_needs_no_key_tells_nothing_of_a_tenant(app: FastAPI, pair: Pair) -> None:
