@@ -17,7 +17,7 @@ from pim_platform.catalog.schema import PRODUCT_COLUMNS, ProductSchema, SchemaFi
 from pim_platform.catalog.staged import RAW_PREFIX
 from pim_platform.errors import UnreadableFile
 from pim_platform.intake.dialect import Dialect
-from pim_platform.intake.mapping.candidates import Candidate
+from pim_platform.intake.mapping.candidate import Candidate
 from pim_platform.intake.mapping.grouping import Grouping
 from pim_platform.intake.mapping.learned import Learned, apply_learned
 from pim_platform.intake.mapping.localizing import join_locales, localized_fields

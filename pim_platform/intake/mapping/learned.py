@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from pim_platform.catalog.schema import ProductSchema
-from pim_platform.intake.mapping.candidates import SURE
+from pim_platform.intake.mapping.candidate import SURE
 from pim_platform.intake.mapping.models import MULTI_VALUED_TYPES, ColumnMapping, header_key
 from pim_platform.intake.mapping.propose import holds
 from pim_platform.intake.profile import ColumnProfile

@@ -28,6 +28,11 @@ CANONICAL_TARGETS: tuple[str, ...] = (
     "option_name", "option_value",
 )  # fmt: skip
 
+#: Targets whose cells are amounts of money.
+MONEY_TARGETS = frozenset({"price", "compare_at_price", "cost"})
+#: Targets whose cells are numbers or measures.
+NUMERIC_TARGETS = frozenset({"weight", "stock_quantity", "dimensions"})
+
 #: Where the meaning of a column comes from, the surest first: the mapping this source was confirmed with, what people
 #: of this tenant confirmed for a header, a dictionary, a scored match, Claude, or nobody: a field of its own.
 Tier = Literal["template", "learned", "alias", "match", "claude", "none"]

@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pim_platform.catalog.schema import FieldType
-from pim_platform.intake.mapping.candidates import EXACT, STRIPPED, WEAK, Candidate, by_name, known
+from pim_platform.intake.mapping.by_name import by_name
+from pim_platform.intake.mapping.candidate import EXACT, STRIPPED, WEAK, Candidate
 from pim_platform.intake.mapping.dictionary import Dictionary, dictionary
+from pim_platform.intake.mapping.lookup import known
 from pim_platform.intake.mapping.names import HeaderFacts, fold
 
 #: Meaning below a parent that nobody knows: proposed, and looked at by a person.

@@ -13,23 +13,15 @@ from dataclasses import replace
 
 from pim_platform.catalog.schema import FieldType, ProductSchema
 from pim_platform.intake import vocabulary as words
-from pim_platform.intake.mapping.candidates import (
-    CELLS,
-    EXACT,
-    PARTIAL,
-    STRIPPED,
-    SURE,
-    THRESHOLD,
-    Candidate,
-    candidates,
-    fitted,
-    is_bookkeeping,
-    is_flag,
-)
+from pim_platform.intake.mapping.by_cells import fitted
+from pim_platform.intake.mapping.candidate import CELLS, EXACT, PARTIAL, STRIPPED, SURE, THRESHOLD, Candidate
+from pim_platform.intake.mapping.candidates import candidates
 from pim_platform.intake.mapping.dictionary import dictionary
 from pim_platform.intake.mapping.models import (
     CANONICAL_TARGETS,
+    MONEY_TARGETS,
     MULTI_VALUED_TYPES,
+    NUMERIC_TARGETS,
     PRODUCT_COLUMN_TYPES,
     ColumnMapping,
     Tier,
@@ -38,10 +30,30 @@ from pim_platform.intake.mapping.names import HeaderFacts, read_header, snake_ca
 from pim_platform.intake.mapping.paths import is_pair
 from pim_platform.intake.profile import ColumnProfile
 
+_FLAG_WORDS = re.compile(
+    r"^(is|has|can|allow|allows|enable|show|requires|needs|use|ist|hat|zeige|est|es|ha|mostra|mostrar|afficher|czy|je|"
+    r"har|vis|visa|on|pode|peut|está|sind|sont|son) |"
+    r"( \d+)? (sichtbar|visibile|visível|zichtbaar|widoczny|visible|global|"
+    r"allowed|enabled|only|active|required|tracked|aktiv|exempt|flag)$|"
+    r"^(vegan|vegetarian|organic|discontinued|exclusive|hazardous|fragile|waterproof|prop 65)$"
+)
+
+
+def is_flag(facts: HeaderFacts) -> bool:
+    """Whether the header asks a yes/no question, so that 1 and 0 are answers and no numbers."""
+    return facts.question or bool(_FLAG_WORDS.search(facts.leaf or facts.key))
+
+
+_BOOKKEEPING = re.compile(r"^meta: ?_", re.IGNORECASE)
+
+
+def is_bookkeeping(header: str) -> bool:
+    """Whether the header names an export's private data (WordPress meta keys with a leading underscore)."""
+    return bool(_BOOKKEEPING.match(header.strip()))
+
+
 #: Targets that any number of columns may have; each column gets a field of its own.
 MANY = frozenset({"image_url", "category", "tags", "dimensions", "option_name", "option_value", "ignore"})
-_MONEY = frozenset({"price", "compare_at_price", "cost"})
-_NUMBERS = frozenset({"weight", "stock_quantity", "dimensions"})
 _CODES = words_of(
     "id ids code codes no nr number nummer ref reference zip postcode phone sku key hash uid guid gln isrc kod kód "
     "código codigo codice cod référence referencia numéro número numero číslo numer nro артикул код номер コード "
@@ -107,7 +119,10 @@ def propose_mapping(
     chosen = _assign(found, facts, profiles)
     _name_from_description(chosen, facts, profiles)
     main = _main_locale([f.locale for f in facts], default_locale)
-    money = {target: {facts[i].currency for i, c in enumerate(chosen) if c and c.target == target} for target in _MONEY}
+    money = {
+        target: {facts[i].currency for i, c in enumerate(chosen) if c and c.target == target}
+        for target in MONEY_TARGETS
+    }
     used: set[str] = set()
     columns: list[ColumnMapping | None] = [None] * len(headers)
     # Columns that have a claim to a field's plain name come before those that must take another.
@@ -222,7 +237,7 @@ _STAND_INS = ("mpn", "gtin", "variant_group")
 
 def _loser(rival: Candidate) -> Candidate:
     """What becomes of a column whose meaning another column has already: a field of its own, of that kind."""
-    kind: FieldType | None = "price" if rival.target in _MONEY else None
+    kind: FieldType | None = "price" if rival.target in MONEY_TARGETS else None
     reason = f"another column is {rival.target} already: a field of its own"
     return Candidate("attribute", 0.9, reason, type=kind, tier="none")
 
@@ -253,7 +268,7 @@ def _assign(
     for candidate, index in sorted(options, key=lambda o: (-_rank(o[0], facts[o[1]], profiles[o[1]]), o[1])):
         if chosen[index] is not None:
             continue
-        currency = facts[index].currency if candidate.target in _MONEY else None
+        currency = facts[index].currency if candidate.target in MONEY_TARGETS else None
         locale = None if candidate.target == "sku" else facts[index].locale
         key = (candidate.field if candidate.field == "active" else candidate.target, locale, currency)
         if candidate.target not in MANY and candidate.target != "attribute":
@@ -275,7 +290,7 @@ def _rank(candidate: Candidate, facts: HeaderFacts, profile: ColumnProfile) -> f
         rank += 0.02 * profile.distinct_share
     if candidate.target == "gtin":
         rank += 0.02 * profile.gtin_share
-    if candidate.target in _MONEY:
+    if candidate.target in MONEY_TARGETS:
         told = set((facts.leaf or facts.full_key).split())
         taxes = dictionary().words
         if told & taxes["taxes net"]:
@@ -320,7 +335,7 @@ def _column(
     target = choice.target if choice else "attribute"
     kind = _several_prices(several) or _type(target, choice, facts, profile)
     wanted = (choice.field if choice else None) or (target if target != "attribute" else "")
-    if kind == "array" and (target in _NUMBERS or target == "status"):
+    if kind == "array" and (target in NUMERIC_TARGETS or target == "status"):
         wanted = snake_case(_own_words(facts))  # the field of that meaning holds one number
     if target == "variant_group" or (target in MANY and wanted in used):
         wanted = snake_case(facts.key, "group")
@@ -430,16 +445,16 @@ def _type(target: str, choice: Candidate | None, facts: HeaderFacts, profile: Co
     """The type a column's values have; one that holds a single value would reject every list of several."""
     kind = _type_of_one(target, choice, facts, profile)
     if _holds_several(profile) and kind in _ONE_VALUE:
-        return "multi_price" if target in _MONEY else "array"
+        return "multi_price" if target in MONEY_TARGETS else "array"
     return kind
 
 
 def _type_of_one(target: str, choice: Candidate | None, facts: HeaderFacts, profile: ColumnProfile) -> FieldType:
     """The type by the column's meaning first, corrected by its cells."""
     empty = profile.filled == 0
-    if target in _MONEY:
+    if target in MONEY_TARGETS:
         return _price_type(facts, profile)
-    if target in _NUMBERS:
+    if target in NUMERIC_TARGETS:
         numeric = empty or profile.number_share >= 0.7 or profile.unit
         return "number" if numeric else "string"
     if target in _LISTS:

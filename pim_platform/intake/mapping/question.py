@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pim_platform.catalog.schema import ProductSchema
-from pim_platform.intake.mapping.candidates import SURE, THRESHOLD, Candidate
+from pim_platform.intake.mapping.candidate import SURE, THRESHOLD, Candidate
 from pim_platform.intake.mapping.masking import mask, withheld
 from pim_platform.intake.mapping.models import CANONICAL_TARGETS, ColumnMapping
 from pim_platform.intake.mapping.names import snake_case

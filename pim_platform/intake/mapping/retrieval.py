@@ -8,15 +8,13 @@ from functools import cache
 
 from pim_platform.catalog.schema import FieldType, ProductSchema
 from pim_platform.intake.mapping.dictionary import dictionary
-from pim_platform.intake.mapping.models import CANONICAL_TARGETS
+from pim_platform.intake.mapping.models import CANONICAL_TARGETS, MONEY_TARGETS, NUMERIC_TARGETS
 from pim_platform.intake.mapping.names import key_of
 from pim_platform.intake.profile import ColumnProfile
 
 #: Fields asked about per column.
 TOP = 8
 
-_MONEY = frozenset({"price", "compare_at_price", "cost"})
-_NUMBERS = frozenset({"weight", "dimensions", "stock_quantity"})
 _LINKS = frozenset({"image_url", "url"})
 _TEXTS = frozenset({"name", "description", "seo_title", "seo_description"})
 _CODES = frozenset({"sku", "mpn", "variant_group"})
@@ -88,9 +86,9 @@ def _by_cells(target: str, profile: ColumnProfile) -> float:
         return profile.url_share
     if target == "gtin":
         return profile.gtin_share
-    if target in _MONEY:
+    if target in MONEY_TARGETS:
         return numeric * (1.0 if profile.currency or profile.decimal else 0.7)
-    if target in _NUMBERS:
+    if target in NUMERIC_TARGETS:
         return max(numeric * 0.8, 0.9 if profile.unit else 0.0)
     if target in _TEXTS:
         long = min(profile.mean_length / (120 if "description" in target else 30), 1.0)

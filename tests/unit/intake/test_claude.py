@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from pim_platform.catalog.schema import ProductSchema, SchemaField
 from pim_platform.intake.assisting import assist_without_server
 from pim_platform.intake.mapping import claude, prices
-from pim_platform.intake.mapping.candidates import SURE
+from pim_platform.intake.mapping.candidate import SURE
 from pim_platform.intake.mapping.models import CANONICAL_TARGETS, validate
 from pim_platform.intake.mapping.question import (
     CEILING,

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from pim_platform.catalog.staged import RAW_PREFIX
-from pim_platform.intake.mapping.candidates import SURE
+from pim_platform.intake.mapping.candidate import SURE
 from pim_platform.intake.mapping.models import ColumnMapping
 from pim_platform.intake.mapping.propose import propose_mapping
 from pim_platform.intake.profile import profile_columns
