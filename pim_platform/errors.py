@@ -212,11 +212,12 @@ class ApiProblem(PimError):
 
 
 class TransientError(PimError):
-    """Nothing is wrong with the request; the same call may succeed later."""
+    """Nothing is wrong with the request; the same call may succeed later: in ``retry_after`` seconds, where known."""
 
     code = "transient"
     transient = True
     http_status = 503
+    retry_after: float | None = None
 
 
 class EngineUnavailable(TransientError):
@@ -226,10 +227,14 @@ class EngineUnavailable(TransientError):
 
 
 class RemoteUnavailable(TransientError):
-    """Somebody else's server did not answer, or not in time."""
+    """Somebody else's server did not answer, or not in time; ``retry_after``: the seconds it asks to wait."""
 
     code = "remote_unavailable"
     http_status = 502
+
+    def __init__(self, message: str, *, retry_after: float | None = None, fix: str = "", **place: Any) -> None:
+        super().__init__(message, fix=fix, **place)
+        self.retry_after = retry_after
 
 
 class TooManyRequests(TransientError):

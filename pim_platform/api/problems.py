@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 
 from pim_platform.api.headers import FIXED
 from pim_platform.api.request_ids import HEADER, request_id
-from pim_platform.errors import PimError, TooManyRequests, TransientError
+from pim_platform.errors import PimError, TransientError
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -83,7 +83,7 @@ def pim_problem(error: PimError) -> Response:
     status = _STATUS.get(error.code, error.http_status)
     headers = {}
     if isinstance(error, TransientError):
-        wait = math.ceil(error.retry_after) if isinstance(error, TooManyRequests) else _RETRY_SECONDS
+        wait = _RETRY_SECONDS if error.retry_after is None else math.ceil(error.retry_after)
         headers["Retry-After"] = str(max(1, wait))
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="pim"'

@@ -131,12 +131,13 @@ def next_time(cron: str, zone: str, after: datetime) -> datetime:
 
 
 def next_due(
-    interval_seconds: int | None, cron: str | None, zone: str, now: datetime, *, retries: int = 0
+    interval_seconds: int | None, cron: str | None, zone: str, now: datetime, *, retries: int = 0, wait: float = 0.0
 ) -> datetime | None:
     """When a feed is fetched next; None: not by itself. A pure decision.
 
     ``retries``: how often in a row it failed in a way that may pass; each time it waits twice as long before it tries
-    again, but never longer than its rhythm.
+    again, but never longer than its rhythm. ``wait``: seconds that the server asked to be left alone for; that is the
+    one thing that puts the rhythm off.
     """
     if interval_seconds is not None:
         regular = now + timedelta(seconds=interval_seconds)
@@ -144,10 +145,10 @@ def next_due(
         regular = next_time(cron, zone, now)
     else:
         return None
-    if not retries:
-        return regular
-    soon: timedelta = min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(retries - 1, 20))
-    return min(regular, now + soon)
+    if retries:
+        soon: timedelta = min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(retries - 1, 20))
+        regular = min(regular, now + soon)
+    return max(regular, now + timedelta(seconds=wait))
 
 
 def set_feed(workspace: Workspace, tenant_id: UUID, slug: str, feed: FeedSettings, *, actor: Actor) -> Source:

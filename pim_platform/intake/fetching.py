@@ -23,7 +23,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from pim_platform.errors import BadInput, Conflict, EngineUnavailable, PimError, RemoteUnavailable
 from pim_platform.intake.confirming import confirm_by_policy
@@ -67,6 +67,8 @@ class Fetched:
     error_code: str | None = None
     error: str | None = None
     transient: bool = False
+    retry_after: float | None = None
+    """Seconds that the server asked to be left alone for."""
 
 
 def fetch_url(
@@ -128,9 +130,9 @@ def _download(
     workspace: Workspace, url: str, into: SpooledFile, policy: Policy, headers: Mapping[str, str], seconds: float
 ) -> Downloaded:
     again = Retrying(
-        retry=retry_if_exception_type(RemoteUnavailable),
+        retry=retry_if_exception(_may_pass_at_once),
         stop=stop_after_attempt(_TRIES),
-        wait=wait_exponential(multiplier=_FIRST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS),
+        wait=_pause,
         reraise=True,
     )
 
@@ -140,6 +142,17 @@ def _download(
         return download(url, into, policy, max_bytes=limit, seconds=seconds, headers=headers)
 
     return again(once)
+
+
+def _may_pass_at_once(error: BaseException) -> bool:
+    return isinstance(error, RemoteUnavailable) and (error.retry_after or 0.0) <= _LONGEST_PAUSE_SECONDS
+
+
+def _pause(state: RetryCallState) -> float:
+    usual = wait_exponential(multiplier=_FIRST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS)(state)
+    error = state.outcome.exception() if state.outcome is not None else None
+    asked = error.retry_after if isinstance(error, RemoteUnavailable) else None
+    return max(usual, asked or 0.0)
 
 
 def _headers(known: FetchedFile | None, credentials: list[str] | None) -> dict[str, str]:
@@ -201,7 +214,15 @@ def fetch_feed(workspace: Workspace, tenant_id: UUID, slug: str, *, actor: Actor
             raise  # nothing can be noted: the lease grows old, and the feed is due again
         except PimError as error:
             status = error.place.get("status")
-            found = Fetched("failed", None, status, error_code=error.code, error=str(error), transient=error.transient)
+            found = Fetched(
+                "failed",
+                None,
+                status,
+                error_code=error.code,
+                error=str(error),
+                transient=error.transient,
+                retry_after=error.retry_after if isinstance(error, RemoteUnavailable) else None,
+            )
         except BaseException as error:
             found = Fetched("failed", None, None, error_code="internal", error=type(error).__name__, transient=True)
             with suppress(EngineUnavailable):
@@ -293,7 +314,8 @@ def _settle(workspace: Workspace, feed: Feed, found: Fetched, actor: Actor) -> N
         row.failures = row.failures + 1 if found.outcome == "failed" else 0
         zone = session.get_one(Tenant, feed.tenant_id).timezone
         retries = row.failures if found.transient else 0
-        row.due_at = next_due(row.interval_seconds, row.cron, zone, now.astimezone(UTC), retries=retries)
+        rhythm = (row.interval_seconds, row.cron, zone, now.astimezone(UTC))
+        row.due_at = next_due(*rhythm, retries=retries, wait=found.retry_after or 0.0)
         row.fetched_at, row.outcome, row.http_status = now, found.outcome, found.http_status
         row.error_code, row.error, row.job_id = found.error_code, found.error, found.job_id
         if found.outcome == "failed":

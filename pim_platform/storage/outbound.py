@@ -42,10 +42,13 @@ from pim_platform.storage.addresses import (
     parse_url,
     without_query,
 )
+from pim_platform.storage.patience import asked_to_wait
 
 _CONNECT_SECONDS = 10.0
 _CONNECT_LEAST = 2.0
 _STALL_SECONDS = 60.0  # between two pieces of a download
+#: As long as a server's Retry-After is obeyed: one that names next year has made a mistake.
+LONGEST_WAIT_SECONDS = 86_400.0
 _REDIRECTS = 5
 _REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 # More than one coding, or one that unpacks a few bytes to gigabytes in one step (br, zstd), is refused.
@@ -377,7 +380,8 @@ def download(
     the bytes so far after every piece and may raise to stop. What is in ``into`` after an error is worthless.
 
     Raises AddressRefused (the URL or a redirect must not be called), RemoteRefused (it answered that it will not, or
-    sends more than ``max_bytes``), RemoteUnavailable (no answer, or not all of it in time). Not for coroutines.
+    sends more than ``max_bytes``), RemoteUnavailable (no answer, or not all of it in time; it answered 429 or 5xx, with
+    the ``retry_after`` it asked for). Not for coroutines.
     """
 
     async def run() -> Downloaded:
@@ -400,7 +404,16 @@ async def _save(
     shown = without_query(target.url)
     status = response.status_code
     if status == 429 or status >= 500:
-        raise RemoteUnavailable(f"{shown!r} answered {status}.", fix="Try again later.", value=shown, status=status)
+        told = response.headers
+        wait = asked_to_wait(told.get("retry-after"), longest=LONGEST_WAIT_SECONDS, date=told.get("date"))
+        asks = "" if wait is None else f" and asks to be left alone for {wait:.0f} s"
+        raise RemoteUnavailable(
+            f"{shown!r} answered {status}{asks}.",
+            fix="Try again later." if wait is None else "Try again then.",
+            retry_after=wait,
+            value=shown,
+            status=status,
+        )
     if status not in (200, 304):
         raise RemoteRefused(
             f"{shown!r} answered {status} instead of the file.",

@@ -9,8 +9,8 @@ it is suspended, and they wait for a person.
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+
+from pim_platform.storage.patience import asked_to_wait
 
 #: Seconds before the second, third ... attempt: the example of Standard Webhooks' specification ("Deliverability and
 #: reliability"), ten attempts in three days.
@@ -32,18 +32,7 @@ def delay_after(failed: int) -> float:
 
 def wished_delay(retry_after: str | None) -> float | None:
     """Seconds that a ``Retry-After`` header asks for (RFC 9110: a number or a date), at most an hour; None without."""
-    if not retry_after:
-        return None
-    text = retry_after.strip()
-    if text.isdecimal():
-        return min(float(text), _LONGEST_WISH)
-    try:
-        until = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=UTC)
-    return min(max((until - datetime.now(UTC)) / timedelta(seconds=1), 0.0), _LONGEST_WISH)
+    return asked_to_wait(retry_after, longest=_LONGEST_WISH)
 
 
 def is_taken(status: int) -> bool:

@@ -12,12 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import func, select, text
+from tenacity import RetryCallState
 
 from pim_platform.errors import AddressRefused, Conflict, InvalidRequest, NotFound, RemoteRefused, RemoteUnavailable
 from pim_platform.intake import fetching
@@ -185,6 +187,56 @@ def test_what_fails_is_told_with_a_fix_and_removes_nothing(
     assert told.due_at == told.fetched_at + wait
     with tenant_session(outbound.app, tenant.id) as session:
         assert session.scalar(text("SELECT count(*) FROM pim.products WHERE tenant_id = :t"), {"t": tenant.id}) == 2
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_is_left_alone_as_long_as_it_asks(
+    outbound: Workspace, tenant: TenantInfo, supplier: Shop, status: int
+) -> None:
+    feed(outbound, tenant, supplier.url, interval_seconds=60)
+    for number, (field, seconds) in enumerate({"7200": 7_200, "99999999": 86_400}.items(), start=1):
+        supplier.replies["/feeds/products.csv"] = [Reply(status, b"", {"Retry-After": field})]
+        found = fetch(outbound, tenant)
+        assert (found.outcome, found.http_status, found.retry_after) == ("failed", status, seconds)
+        assert len(supplier.asked()) == number, "it is not asked again at once"
+        told = row(outbound, tenant)
+        assert told.fetched_at is not None
+        assert told.due_at == told.fetched_at + timedelta(seconds=seconds)
+        assert f"{seconds} s" in (told.error or "")
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=3)
+    supplier.replies["/feeds/products.csv"] = [
+        Reply(status, b"", {"Retry-After": format_datetime(until, usegmt=True)}),
+    ]
+    fetch(outbound, tenant)
+    due_at = row(outbound, tenant).due_at
+    assert due_at is not None
+    assert due_at >= until - timedelta(seconds=1), "HTTP tells whole seconds"
+    supplier.replies.clear()
+    assert fetch(outbound, tenant).outcome == "landed", "who asks for the file now gets it"
+    told = row(outbound, tenant)
+    assert told.fetched_at is not None
+    assert told.due_at == told.fetched_at + timedelta(seconds=60)
+
+
+def test_a_wait_that_is_short_is_waited_for_within_the_fetch(
+    outbound: Workspace, tenant: TenantInfo, supplier: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused: list[float] = []
+    pause = fetching._pause
+
+    def note(state: RetryCallState) -> float:
+        paused.append(pause(state))
+        return 0.0
+
+    monkeypatch.setattr(fetching, "_pause", note)
+    supplier.replies["/feeds/products.csv"] = [
+        Reply(503, b"", {"Retry-After": "4"}),
+        Reply(429, b"", {"Retry-After": "soon"}),
+        Reply(200, supplier.content),
+    ]
+    feed(outbound, tenant, supplier.url)
+    assert fetch(outbound, tenant).outcome == "landed"
+    assert paused == [4.0, 0.0]
 
 
 def test_a_feed_that_shrank_is_held(outbound: Workspace, tenant: TenantInfo, supplier: Shop) -> None:

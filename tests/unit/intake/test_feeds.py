@@ -42,6 +42,13 @@ def test_retries_wait_twice_as_long_each_time_and_never_longer_than_the_rhythm()
     assert next_due(90, None, "UTC", NOW, retries=5) == NOW + timedelta(seconds=90)
 
 
+def test_a_server_that_asks_for_patience_puts_off_what_would_come_earlier_and_nothing_else() -> None:
+    assert next_due(3600, None, "UTC", NOW, retries=1, wait=7200.0) == NOW + timedelta(hours=2)
+    assert next_due(3600, None, "UTC", NOW, retries=1, wait=10.0) == NOW + timedelta(minutes=1)
+    assert next_due(None, "*/15 * * * *", "UTC", NOW, wait=7200.0) == NOW + timedelta(hours=2)
+    assert next_due(None, None, "UTC", NOW, wait=7200.0) is None
+
+
 @pytest.mark.parametrize("cron", ["", "* * * *", "* * * * * *", "61 * * * *", "@daily", "0 0 30 2 *", "often"])
 def test_what_is_no_cron_expression_is_refused(cron: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
