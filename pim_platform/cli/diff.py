@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pim_platform.settings import get_settings
+from pim_platform.cli.tenant import open_workspace, tenant_option
 
 if TYPE_CHECKING:
     from pim_platform.intake.models import ImportJob
@@ -18,7 +18,7 @@ _PAGE = 1000
 
 @click.command("diff")
 @click.argument("job")
-@click.option("--tenant", required=True, help="Slug of the tenant.")
+@tenant_option
 @click.option(
     "--action",
     type=click.Choice(["create", "update", "reject", "deactivate", "delete"]),
@@ -31,7 +31,7 @@ _PAGE = 1000
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: summary and lines.")
 def diff_command(
     job: str,
-    tenant: str,
+    slug: str,
     action: str | None,
     field: str | None,
     sku: str | None,
@@ -42,16 +42,11 @@ def diff_command(
     """Show what the dry run JOB would change in a tenant's catalogue."""
     from pim_platform.catalog.identity import sku_key
     from pim_platform.intake.jobs import get_job, parse_job_id
-    from pim_platform.intake.workspace import Workspace
-    from pim_platform.local.engines import engines
     from pim_platform.storage.postgres import tenant_session
-    from pim_platform.tenancy.tenants import find_tenant
 
-    settings = get_settings()
     wanted = {"action": action, "field": field, "sku_key": sku_key(sku) if sku is not None else None}
-    with engines(settings):
-        workspace = Workspace(settings)
-        with tenant_session(workspace.app, find_tenant(workspace.app, tenant).id) as session:
+    with open_workspace(slug) as (workspace, tenant):
+        with tenant_session(workspace.app, tenant.id) as session:
             found = get_job(session, parse_job_id(job))
         _show(workspace, found, wanted, limit, as_csv=as_csv, as_json=as_json)
 

@@ -6,9 +6,9 @@ import json
 
 import click
 
-from pim_platform.settings import get_settings
+from pim_platform.cli.tenant import ROLES, every_page, open_engine, open_session, tenant_option
 
-_ROLES = ["admin", "editor", "reviewer", "viewer"]
+_tenant = click.option("--tenant", "slug", required=True, help="Slug of the tenant that the key belongs to.")
 
 
 @click.group("key")
@@ -17,8 +17,8 @@ def key() -> None:
 
 
 @key.command("create")
-@click.option("--tenant", "slug", required=True, help="Slug of the tenant that the key belongs to.")
-@click.option("--role", type=click.Choice(_ROLES), default="editor", show_default=True, help="What the key may do.")
+@_tenant
+@click.option("--role", type=ROLES, default="editor", show_default=True, help="What the key may do.")
 @click.option("--name", default="cli", show_default=True, help="What the key is for.")
 @click.option(
     "--scope",
@@ -38,17 +38,12 @@ def create(slug: str, role: str, name: str, scopes: tuple[str, ...], days: int |
     from typing import cast
 
     from pim_platform.cli.actor import cli_actor
-    from pim_platform.local.engines import engines
-    from pim_platform.storage.postgres import app_engine
     from pim_platform.tenancy.keys import Role, Scope, make_key
-    from pim_platform.tenancy.tenants import find_tenant
 
-    settings = get_settings()
-    with engines(settings):
-        engine = app_engine(settings)
+    with open_engine(slug) as (engine, tenant):
         _, made = make_key(
             engine,
-            find_tenant(engine, slug).id,
+            tenant.id,
             role=cast("Role", role),
             name=name,
             actor=cli_actor(),
@@ -60,26 +55,14 @@ def create(slug: str, role: str, name: str, scopes: tuple[str, ...], days: int |
 
 
 @key.command("list")
-@click.option("--tenant", "slug", required=True, help="Slug of the tenant.")
+@tenant_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 def list_command(slug: str, as_json: bool) -> None:
     """List a tenant's keys, newest first, without the keys themselves."""
-    from pim_platform.local.engines import engines
-    from pim_platform.storage.postgres import app_engine, tenant_session
-    from pim_platform.tenancy.keys import KeyInfo, list_keys
-    from pim_platform.tenancy.tenants import find_tenant
+    from pim_platform.tenancy.keys import list_keys
 
-    settings = get_settings()
-    found: list[KeyInfo] = []
-    with engines(settings):
-        engine = app_engine(settings)
-        with tenant_session(engine, find_tenant(engine, slug).id) as session:
-            cursor = None
-            while True:
-                page, cursor = list_keys(session, cursor=cursor, limit=500)
-                found += page
-                if cursor is None:
-                    break
+    with open_session(slug) as session:
+        found = every_page(lambda cursor: list_keys(session, cursor=cursor, limit=500))
     if as_json:
         click.echo(json.dumps([one.as_json() for one in found], default=str))
         return
@@ -92,42 +75,31 @@ def list_command(slug: str, as_json: bool) -> None:
 
 @key.command("revoke")
 @click.argument("key_id", type=click.UUID)
-@click.option("--tenant", "slug", required=True, help="Slug of the tenant that the key belongs to.")
+@_tenant
 def revoke(key_id: str, slug: str) -> None:
     """Let the key with this id (see the list) open nothing from now on."""
     from uuid import UUID
 
     from pim_platform.cli.actor import cli_actor
-    from pim_platform.local.engines import engines
-    from pim_platform.storage.postgres import app_engine, tenant_session
     from pim_platform.tenancy.keys import revoke_key
-    from pim_platform.tenancy.tenants import find_tenant
 
-    settings = get_settings()
-    with engines(settings):
-        engine = app_engine(settings)
-        with tenant_session(engine, find_tenant(engine, slug).id) as session:
-            revoked = revoke_key(session, UUID(str(key_id)), actor=cli_actor())
+    with open_session(slug) as session:
+        revoked = revoke_key(session, UUID(str(key_id)), actor=cli_actor())
     click.echo(f"key {revoked.prefix}... ({revoked.name}) is revoked")
 
 
 @key.command("limit")
 @click.argument("shown")
 @click.argument("requests")
-@click.option("--tenant", "slug", required=True, help="Slug of the tenant that the key belongs to.")
+@_tenant
 def limit_command(shown: str, requests: str, slug: str) -> None:
     """Give the key SHOWN (its id or prefix) REQUESTS per window; 0: no limit, default: as PIM_RATE_LIMIT_REQUESTS."""
     from pim_platform.cli.actor import cli_actor
-    from pim_platform.local.engines import engines
-    from pim_platform.storage.postgres import app_engine
     from pim_platform.tenancy.rates import set_key_limit
-    from pim_platform.tenancy.tenants import find_tenant
 
     if requests != "default" and not requests.isdecimal():
         raise click.BadParameter(f"{requests!r} is no number of requests.")
-    settings = get_settings()
-    with engines(settings):
-        engine = app_engine(settings)
-        wanted = None if requests == "default" else int(requests)
-        set_key_limit(engine, find_tenant(engine, slug).id, shown, wanted, actor=cli_actor())
+    wanted = None if requests == "default" else int(requests)
+    with open_engine(slug) as (engine, tenant):
+        set_key_limit(engine, tenant.id, shown, wanted, actor=cli_actor())
     click.echo(f"key {shown}: {requests}")

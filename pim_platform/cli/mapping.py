@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import click
 
+from pim_platform.cli.tenant import open_session, tenant_option
 from pim_platform.settings import get_settings
 
-if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
-
-_tenant = click.option("--tenant", "slug", required=True, help="Slug of the tenant.")
 _source = click.option("--source", help="Of this source only.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-
-
-@contextmanager
-def _session(slug: str) -> Iterator[Session]:
-    from pim_platform.local.engines import engines
-    from pim_platform.storage.postgres import app_engine, tenant_session
-    from pim_platform.tenancy.tenants import find_tenant
-
-    settings = get_settings()
-    with engines(settings):
-        engine = app_engine(settings)
-        with tenant_session(engine, find_tenant(engine, slug).id) as session:
-            yield session
 
 
 @click.group("mapping")
@@ -38,7 +19,7 @@ def mapping() -> None:
 
 
 @mapping.command("accuracy")
-@_tenant
+@tenant_option
 @_source
 @_json
 def accuracy(slug: str, source: str | None, as_json: bool) -> None:
@@ -46,7 +27,7 @@ def accuracy(slug: str, source: str | None, as_json: bool) -> None:
     from pim_platform.intake.feedback import mapping_accuracy
     from pim_platform.intake.sources import find_source
 
-    with _session(slug) as session:
+    with open_session(slug) as session:
         source_id = find_source(session, source).id if source is not None else None
         found = [one.as_json() for one in mapping_accuracy(session, source_id)]
     if as_json:
@@ -62,14 +43,14 @@ def accuracy(slug: str, source: str | None, as_json: bool) -> None:
 
 
 @mapping.command("templates")
-@_tenant
+@tenant_option
 @_source
 @_json
 def templates(slug: str, source: str | None, as_json: bool) -> None:
     """List the saved mappings: source, fingerprint of the header, how many columns."""
     from pim_platform.intake.templates import list_templates
 
-    with _session(slug) as session:
+    with open_session(slug) as session:
         found = list_templates(session, source)
     if as_json:
         click.echo(json.dumps({"templates": [one.as_json() for one in found]}, default=str, ensure_ascii=False))
@@ -81,7 +62,7 @@ def templates(slug: str, source: str | None, as_json: bool) -> None:
 
 
 @mapping.command("forget")
-@_tenant
+@tenant_option
 @click.argument("source")
 @click.argument("fingerprint")
 def forget(slug: str, source: str, fingerprint: str) -> None:
@@ -89,13 +70,13 @@ def forget(slug: str, source: str, fingerprint: str) -> None:
     from pim_platform.cli.actor import cli_actor
     from pim_platform.intake.templates import delete_template
 
-    with _session(slug) as session:
+    with open_session(slug) as session:
         delete_template(session, source, fingerprint, actor=cli_actor())
     click.echo("forgotten")
 
 
 @mapping.command("costs")
-@_tenant
+@tenant_option
 @click.option("--days", default=31, show_default=True, type=click.IntRange(1, 366), help="How far back.")
 @_json
 def costs(slug: str, days: int, as_json: bool) -> None:
@@ -104,7 +85,7 @@ def costs(slug: str, days: int, as_json: bool) -> None:
 
     from pim_platform.tenancy.usage import daily_budget, daily_costs
 
-    with _session(slug) as session:
+    with open_session(slug) as session:
         found = daily_costs(session, datetime.now(UTC).date() - timedelta(days=days - 1))
         budget = daily_budget(session, get_settings().anthropic_daily_budget_usd)
     if as_json:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pim_platform.settings import get_settings
+from pim_platform.cli.tenant import open_engine
 
 _SIZE = re.compile(r"(\d+)\s*([kmgt]?)i?b?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
@@ -42,17 +42,12 @@ def quota(slug: str, products: int | None, storage: int | None, jobs: int | None
     from dataclasses import replace
 
     from pim_platform.cli.actor import cli_actor
-    from pim_platform.local.engines import engines
-    from pim_platform.storage.postgres import app_engine, tenant_session
+    from pim_platform.storage.postgres import tenant_session
     from pim_platform.tenancy.quotas import quota_report, quotas_of, set_quotas
-    from pim_platform.tenancy.tenants import find_tenant
 
     asked = {"products": products, "storage_bytes": storage, "concurrent_jobs": jobs}
     changed = {name: None if value == -1 else value for name, value in asked.items() if value is not None}
-    settings = get_settings()
-    with engines(settings):
-        engine = app_engine(settings)
-        tenant = find_tenant(engine, slug)
+    with open_engine(slug) as (engine, tenant):
         if changed:
             with tenant_session(engine, tenant.id) as session:
                 wanted = replace(quotas_of(session), **changed)

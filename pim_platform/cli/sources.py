@@ -6,32 +6,13 @@ It starts this home's engines if none run.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from pim_platform.settings import get_settings
+from pim_platform.cli.tenant import every_page, open_session, open_workspace, tenant_option
 
-if TYPE_CHECKING:
-    from pim_platform.intake.workspace import Workspace
-    from pim_platform.tenancy.tenants import TenantInfo
-
-_tenant_option = click.option("--tenant", "slug", required=True, help="Slug of the tenant.")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-
-
-@contextmanager
-def _tenant(slug: str) -> Iterator[tuple[Workspace, TenantInfo]]:
-    from pim_platform.intake.workspace import Workspace
-    from pim_platform.local.engines import engines
-    from pim_platform.tenancy.tenants import find_tenant
-
-    settings = get_settings()
-    with engines(settings):
-        workspace = Workspace(settings)
-        yield workspace, find_tenant(workspace.app, slug)
 
 
 @click.group("source")
@@ -40,23 +21,20 @@ def source() -> None:
 
 
 @source.command("list")
-@_tenant_option
+@tenant_option
 @_json_option
 def list_command(slug: str, as_json: bool) -> None:
     """List the tenant's sources."""
     from pim_platform.intake.sources import MAXIMUM_PAGE, list_sources
     from pim_platform.storage import exact_json
-    from pim_platform.storage.postgres import tenant_session
 
-    found: list[dict[str, Any]] = []
-    cursor = None
-    with _tenant(slug) as (workspace, tenant), tenant_session(workspace.app, tenant.id) as session:
-        while True:
-            page = list_sources(session, cursor=cursor, limit=MAXIMUM_PAGE)
-            found += page.sources
-            cursor = page.next_cursor
-            if cursor is None:
-                break
+    with open_session(slug) as session:
+
+        def page(cursor: str | None) -> tuple[list[dict[str, Any]], str | None]:
+            read = list_sources(session, cursor=cursor, limit=MAXIMUM_PAGE)
+            return read.sources, read.next_cursor
+
+        found = every_page(page)
     if as_json:
         click.echo(exact_json.dumps({"sources": found}, default=str))
         return
@@ -75,15 +53,14 @@ def _last_fetch(feed: dict[str, Any] | None) -> str:
 
 @source.command("show")
 @click.argument("name")
-@_tenant_option
+@tenant_option
 @_json_option
 def show_command(name: str, slug: str, as_json: bool) -> None:
     """Show all that is said of the source NAME, and what became of its last fetch."""
     from pim_platform.intake.sources import find_source, source_json
     from pim_platform.storage import exact_json
-    from pim_platform.storage.postgres import tenant_session
 
-    with _tenant(slug) as (workspace, tenant), tenant_session(workspace.app, tenant.id) as session:
+    with open_session(slug) as session:
         found = source_json(session, find_source(session, name), whole_urls=True)
     if as_json:
         click.echo(exact_json.dumps(found, default=str))
@@ -94,7 +71,7 @@ def show_command(name: str, slug: str, as_json: bool) -> None:
 
 @source.command("set")
 @click.argument("name")
-@_tenant_option
+@tenant_option
 @click.option("--full-feed/--partial", default=None, help="Whether every file lists all that the source has.")
 @click.option(
     "--absent",
@@ -122,9 +99,8 @@ def set_command(name: str, slug: str, forget_dialect: bool, **given: Any) -> Non
     """Change the source NAME; what is left out stays as it is."""
     from pim_platform.cli.actor import cli_actor
     from pim_platform.intake.sources import SourceSettings, change_source, set_source
-    from pim_platform.storage.postgres import tenant_session
 
-    with _tenant(slug) as (workspace, tenant), tenant_session(workspace.app, tenant.id) as session:
+    with open_session(slug) as session:
         found = set_source(session, name, actor=cli_actor(), **given)
         if forget_dialect:
             found = change_source(session, name, SourceSettings(dialect=None), actor=cli_actor())
@@ -138,7 +114,7 @@ def set_command(name: str, slug: str, forget_dialect: bool, **given: Any) -> Non
 
 @source.command("feed")
 @click.argument("name")
-@_tenant_option
+@tenant_option
 @click.option("--url", help="Where its file is, https://... ; its host has to be allowed.")
 @click.option(
     "--every", "interval_seconds", type=click.IntRange(60, 31_622_400), help="Fetch again after so many seconds."
@@ -175,7 +151,7 @@ def feed_command(
         given["auth"] = {"kind": "bearer", "token": _secret("Token")}
     elif without_credentials:
         given["auth"] = None
-    with _tenant(slug) as (workspace, tenant):
+    with open_workspace(slug) as (workspace, tenant):
         if remove:
             with tenant_session(workspace.app, tenant.id) as session:
                 remove_feed(session, name, actor=cli_actor())
@@ -208,7 +184,7 @@ def _parsed(model: Any, given: dict[str, Any]) -> Any:
 
 @source.command("fetch")
 @click.argument("name")
-@_tenant_option
+@tenant_option
 @_json_option
 def fetch_command(name: str, slug: str, as_json: bool) -> None:
     """Fetch the file of the source NAME now, in this process, and make an import of it.
@@ -222,7 +198,7 @@ def fetch_command(name: str, slug: str, as_json: bool) -> None:
     from pim_platform.intake.fetching import fetch_feed
     from pim_platform.storage import exact_json
 
-    with _tenant(slug) as (workspace, tenant):
+    with open_workspace(slug) as (workspace, tenant):
         found = fetch_feed(workspace, tenant.id, name, actor=cli_actor())
     if as_json:
         click.echo(exact_json.dumps(asdict(found), default=str))
@@ -240,7 +216,7 @@ def fetch_command(name: str, slug: str, as_json: bool) -> None:
 
 
 @source.command("hosts")
-@_tenant_option
+@tenant_option
 @click.option("--allow", multiple=True, help="Allow files to be fetched from this host, or from *.example.com.")
 @click.option("--forget", multiple=True, help="Allow it no longer.")
 @_json_option
@@ -251,7 +227,7 @@ def hosts_command(slug: str, allow: tuple[str, ...], forget: tuple[str, ...], as
     from pim_platform.storage import exact_json
     from pim_platform.storage.postgres import tenant_session
 
-    with _tenant(slug) as (workspace, tenant), tenant_session(workspace.app, tenant.id) as session:
+    with open_workspace(slug) as (workspace, tenant), tenant_session(workspace.app, tenant.id) as session:
         for host in allow:
             allow_host(workspace.settings, session, host, actor=cli_actor())
         for host in forget:
@@ -265,13 +241,12 @@ def hosts_command(slug: str, allow: tuple[str, ...], forget: tuple[str, ...], as
 
 @source.command("delete")
 @click.argument("name")
-@_tenant_option
+@tenant_option
 def delete_command(name: str, slug: str) -> None:
     """Delete the source NAME, where nothing came from it."""
     from pim_platform.cli.actor import cli_actor
     from pim_platform.intake.sources import delete_source
-    from pim_platform.storage.postgres import tenant_session
 
-    with _tenant(slug) as (workspace, tenant), tenant_session(workspace.app, tenant.id) as session:
+    with open_session(slug) as session:
         delete_source(session, name, actor=cli_actor())
     click.echo(f"source {name}: deleted")

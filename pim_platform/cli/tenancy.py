@@ -7,6 +7,7 @@ import json
 import click
 
 from pim_platform.cli.quota import quota
+from pim_platform.cli.tenant import open_engine
 from pim_platform.settings import get_settings
 
 
@@ -81,20 +82,15 @@ def budget(slug: str, usd: str) -> None:
     from decimal import Decimal, InvalidOperation
 
     from pim_platform.cli.actor import cli_actor
-    from pim_platform.local.engines import engines
-    from pim_platform.storage.postgres import app_engine
-    from pim_platform.tenancy.tenants import find_tenant
     from pim_platform.tenancy.usage import set_daily_budget
 
     try:
         amount = None if usd == "default" else Decimal(usd)
     except InvalidOperation:
         raise click.BadParameter(f"{usd!r} is no amount.") from None
-    settings = get_settings()
-    with engines(settings):
-        engine = app_engine(settings)
-        set_daily_budget(engine, find_tenant(engine, slug).id, amount, actor=cli_actor())
-    shown = f"{settings.anthropic_daily_budget_usd:g} USD (the setting)" if amount is None else f"{amount} USD"
+    with open_engine(slug) as (engine, tenant):
+        set_daily_budget(engine, tenant.id, amount, actor=cli_actor())
+    shown = f"{get_settings().anthropic_daily_budget_usd:g} USD (the setting)" if amount is None else f"{amount} USD"
     click.echo(f"tenant {slug}: {shown} per day for Claude")
 
 

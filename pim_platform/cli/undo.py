@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pim_platform.settings import get_settings
+from pim_platform.cli.tenant import open_workspace, tenant_option
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -25,21 +24,9 @@ _SHOWN = 20
 _PAGE = 1000
 
 
-@contextmanager
-def _tenant(slug: str) -> Iterator[tuple[Workspace, TenantInfo]]:
-    from pim_platform.intake.workspace import Workspace
-    from pim_platform.local.engines import engines
-    from pim_platform.tenancy.tenants import find_tenant
-
-    settings = get_settings()
-    with engines(settings):
-        workspace = Workspace(settings)
-        yield workspace, find_tenant(workspace.app, slug)
-
-
 @click.command("undo")
 @click.argument("job")
-@click.option("--tenant", "slug", required=True, help="Slug of the tenant.")
+@tenant_option
 @click.option("--preview", is_flag=True, help="Say what it would do and write nothing.")
 @click.option("--conflicts", is_flag=True, help="JOB is an undo that is done: list all that it left as it was.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -53,7 +40,7 @@ def undo_command(job: str, slug: str, preview: bool, conflicts: bool, as_json: b
     from pim_platform.intake.undoing import conflicts_of_undo, preview_undo_job, undo_job
     from pim_platform.storage import exact_json
 
-    with _tenant(slug) as (workspace, tenant):
+    with open_workspace(slug) as (workspace, tenant):
         job_id = parse_job_id(job)
         if conflicts:
             _list_conflicts(workspace, tenant, job_id, as_json=as_json)
@@ -108,7 +95,7 @@ def _show_kept(items: Sequence[UndoItem]) -> None:
 
 
 @click.command("delete")
-@click.option("--tenant", "slug", required=True, help="Slug of the tenant.")
+@tenant_option
 @click.option("--all", "everything", is_flag=True, help="The whole catalogue.")
 @click.option("--sku", "skus", multiple=True, help="This product; may be given again.")
 @click.option("--source", help="Products that this source wrote last.")
@@ -127,7 +114,7 @@ def delete_command(
     from pim_platform.intake.removing import delete_selection
     from pim_platform.storage.postgres import tenant_session
 
-    with _tenant(slug) as (workspace, tenant):
+    with open_workspace(slug) as (workspace, tenant):
         selection = _selection(workspace, tenant, everything, skus, source, job)
         with tenant_session(workspace.app, tenant.id) as session:
             count = count_products(session, selection)
@@ -167,13 +154,13 @@ def _selection(
 
 @click.command("release")
 @click.argument("job")
-@click.option("--tenant", "slug", required=True, help="Slug of the tenant.")
+@tenant_option
 def release_command(job: str, slug: str) -> None:
     """Let the import JOB run that is held because its full feed lacks many products."""
     from pim_platform.cli.actor import cli_actor
     from pim_platform.intake.jobs import parse_job_id
     from pim_platform.intake.removing import release_job
 
-    with _tenant(slug) as (workspace, tenant):
+    with open_workspace(slug) as (workspace, tenant):
         found = release_job(workspace, tenant.id, parse_job_id(job), cli_actor())
     click.echo(f"job {found.id}: {found.state}; the stack runs it, or import the file again with --inline")

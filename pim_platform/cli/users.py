@@ -10,10 +10,8 @@ from datetime import datetime
 
 import click
 
+from pim_platform.cli.tenant import ROLES, every_page, open_session, tenant_option
 from pim_platform.settings import get_settings
-
-_ROLES = ["admin", "editor", "reviewer", "viewer"]
-_TENANT = click.option("--tenant", "slug", required=True, help="Slug of the tenant.")
 
 
 @click.group("user")
@@ -22,26 +20,14 @@ def user() -> None:
 
 
 @user.command("list")
-@_TENANT
+@tenant_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 def list_command(slug: str, as_json: bool) -> None:
     """List the people of a tenant."""
-    from pim_platform.local.engines import engines
-    from pim_platform.storage.postgres import app_engine, tenant_session
-    from pim_platform.tenancy.tenants import find_tenant
-    from pim_platform.tenancy.users import Member, list_members
+    from pim_platform.tenancy.users import list_members
 
-    settings = get_settings()
-    found: list[Member] = []
-    with engines(settings):
-        engine = app_engine(settings)
-        with tenant_session(engine, find_tenant(engine, slug).id) as session:
-            cursor = None
-            while True:
-                page, cursor = list_members(session, cursor=cursor, limit=500)
-                found += page
-                if cursor is None:
-                    break
+    with open_session(slug) as session:
+        found = every_page(lambda cursor: list_members(session, cursor=cursor, limit=500))
     if as_json:
         click.echo(json.dumps([one.as_json() for one in found], default=str))
         return
@@ -51,69 +37,51 @@ def list_command(slug: str, as_json: bool) -> None:
 
 @user.command("invite")
 @click.argument("email")
-@_TENANT
-@click.option("--role", type=click.Choice(_ROLES), default="editor", show_default=True, help="What the person may do.")
+@tenant_option
+@click.option("--role", type=ROLES, default="editor", show_default=True, help="What the person may do.")
 def invite_command(email: str, slug: str, role: str) -> None:
     """Invite EMAIL into a tenant, whether there is a login already or not, and print the one-time secret."""
     from typing import cast
 
     from pim_platform.cli.actor import cli_actor
-    from pim_platform.local.engines import engines
-    from pim_platform.storage.postgres import app_engine, tenant_session
     from pim_platform.tenancy.invitations import invite
     from pim_platform.tenancy.keys import Role
-    from pim_platform.tenancy.tenants import find_tenant
 
-    settings = get_settings()
-    with engines(settings):
-        engine = app_engine(settings)
-        with tenant_session(engine, find_tenant(engine, slug).id) as session:
-            made, token = invite(session, settings, email=email, role=cast("Role", role), actor=cli_actor())
+    with open_session(slug) as session:
+        made, token = invite(session, get_settings(), email=email, role=cast("Role", role), actor=cli_actor())
     click.echo(token)
     _hint("to accept, POST token, password and, where the person is new, name to /auth/invitation", made.expires_at)
 
 
 @user.command("role")
 @click.argument("email")
-@click.argument("role", type=click.Choice(_ROLES))
-@_TENANT
+@click.argument("role", type=ROLES)
+@tenant_option
 def role_command(email: str, role: str, slug: str) -> None:
     """Give EMAIL another ROLE in a tenant."""
     from typing import cast
 
     from pim_platform.cli.actor import cli_actor
-    from pim_platform.local.engines import engines
-    from pim_platform.storage.postgres import app_engine, tenant_session
     from pim_platform.tenancy.keys import Role
-    from pim_platform.tenancy.tenants import find_tenant
     from pim_platform.tenancy.users import change_role, find_member
 
-    settings = get_settings()
-    with engines(settings):
-        engine = app_engine(settings)
-        with tenant_session(engine, find_tenant(engine, slug).id) as session:
-            found = find_member(session, email)
-            changed = change_role(session, found.id, cast("Role", role), actor=cli_actor())
+    with open_session(slug) as session:
+        found = find_member(session, email)
+        changed = change_role(session, found.id, cast("Role", role), actor=cli_actor())
     click.echo(f"{changed.email} is {changed.role} of {slug}")
 
 
 @user.command("remove")
 @click.argument("email")
-@_TENANT
+@tenant_option
 def remove(email: str, slug: str) -> None:
     """Take EMAIL out of a tenant; other tenants of that person stay."""
     from pim_platform.cli.actor import cli_actor
-    from pim_platform.local.engines import engines
-    from pim_platform.storage.postgres import app_engine, tenant_session
-    from pim_platform.tenancy.tenants import find_tenant
     from pim_platform.tenancy.users import find_member, remove_member
 
-    settings = get_settings()
-    with engines(settings):
-        engine = app_engine(settings)
-        with tenant_session(engine, find_tenant(engine, slug).id) as session:
-            found = find_member(session, email)
-            remove_member(session, found.id, actor=cli_actor())
+    with open_session(slug) as session:
+        found = find_member(session, email)
+        remove_member(session, found.id, actor=cli_actor())
     click.echo(f"{found.email} does not belong to {slug} any more")
 
 

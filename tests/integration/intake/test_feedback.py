@@ -189,7 +189,7 @@ def test_the_command_line_shows_accuracy_templates_and_costs_and_sets_budgets(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.confirm(shop.propose(), "material")
-    for module in ("mapping", "tenancy"):
+    for module in ("mapping", "tenancy", "tenant"):
         monkeypatch.setattr(f"pim_platform.cli.{module}.get_settings", lambda: shop.workspace.settings)
     get_settings.cache_clear()
     tenant = ["--tenant", shop.tenant.slug]

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from pim_platform.cli import sources
+from pim_platform.cli import tenant as tenant_cli
 from pim_platform.errors import PimError
 from pim_platform.intake.feeds import credentials_of, find_feed
 from pim_platform.intake.sources import find_source, set_source
@@ -25,7 +26,7 @@ Pim = Callable[..., str]
 def pim(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Pim:
     """Runs a command in this process; returns what it says. A process of its own takes seconds for each."""
     settings = workspace.settings.model_copy(update={"outbound_allow_private": True})
-    monkeypatch.setattr(sources, "get_settings", lambda: settings)
+    monkeypatch.setattr(tenant_cli, "get_settings", lambda: settings)
 
     def run(*arguments: str, given: str = "", fails: int = 0) -> str:
         done = CliRunner().invoke(sources.source, list(arguments), input=given)

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from click.testing import CliRunner, Result
 
-from pim_platform.cli import cli, keys, users
+from pim_platform.cli import cli, tenant, users
 from pim_platform.errors import Conflict, InvalidRequest, NotFound, Unauthorized
 from pim_platform.intake.workspace import Workspace
 from pim_platform.local import engines as local_engines
@@ -38,7 +38,7 @@ def pim(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Pim:
         yield Endpoints.of(settings)
 
     monkeypatch.setattr(local_engines, "engines", running)
-    for module in (keys, users):
+    for module in (tenant, users):
         monkeypatch.setattr(module, "get_settings", lambda: workspace.settings)
 
     def run(*arguments: str) -> Result:

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
-from pim_platform.cli import quota as quota_cli
+from pim_platform.cli import tenant as tenant_cli
 from pim_platform.cli.quota import quota
 from pim_platform.errors import InvalidRequest, QuotaExceeded
 from pim_platform.intake.bulk import bulk_upsert
@@ -144,7 +144,7 @@ def test_what_is_no_quota_is_refused(workspace: Workspace, tenant: TenantInfo, w
 def test_the_command_sets_shows_and_lifts(
     workspace: Workspace, tenant: TenantInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quota_cli, "get_settings", lambda: workspace.settings)
+    monkeypatch.setattr(tenant_cli, "get_settings", lambda: workspace.settings)
 
     def run(*arguments: str) -> Any:
         done = CliRunner().invoke(quota, [tenant.slug, *arguments])
