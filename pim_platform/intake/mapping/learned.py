@@ -10,7 +10,7 @@ from uuid import UUID
 from pim_platform.catalog.schema import ProductSchema
 from pim_platform.intake.mapping.candidate import SURE
 from pim_platform.intake.mapping.models import MULTI_VALUED_TYPES, ColumnMapping, header_key
-from pim_platform.intake.mapping.propose import holds
+from pim_platform.intake.mapping.value_types import holds
 from pim_platform.intake.profile import ColumnProfile
 
 #: Certainty of what was confirmed for this header: from this source; from others, twice or once; where sources differ.

@@ -28,6 +28,8 @@ CANONICAL_TARGETS: tuple[str, ...] = (
     "option_name", "option_value",
 )  # fmt: skip
 
+#: Targets that any number of columns may have; each column gets a field of its own.
+REPEATABLE_TARGETS = frozenset({"image_url", "category", "tags", "dimensions", "option_name", "option_value", "ignore"})
 #: Targets whose cells are amounts of money.
 MONEY_TARGETS = frozenset({"price", "compare_at_price", "cost"})
 #: Targets whose cells are numbers or measures.

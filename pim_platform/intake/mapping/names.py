@@ -29,6 +29,9 @@ UNITS = words_of(
 #: Units that are words or initials too: alone at the end of a header they count only behind a quantity's name.
 SHY_UNITS = frozenset({"in", "t", "l", "m", "g", "v", "w", "г", "м", "л"})
 
+#: Parts of a path that hold the variants of a product.
+VARIANTS = frozenset({"variants", "variant", "variations", "skus", "children", "edges", "offers", "models"})
+
 _LOCALE = re.compile(r"^(.+?)(?:(?P<sep>[.\-_:/ ])|\s*[(\[])(?P<lang>[A-Za-z]{2})(?:[-_](?P<region>[A-Z]{2}))?[)\]]?$")
 #: A language in front: ``NL_Titel`` (Lightspeed).
 _LOCALE_BEFORE = re.compile(r"^([A-Z]{2}|[a-z]{2})_([A-Za-z].+)$")

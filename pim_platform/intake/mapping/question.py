@@ -19,9 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pim_platform.catalog.schema import ProductSchema
 from pim_platform.intake.mapping.candidate import SURE, THRESHOLD, Candidate
 from pim_platform.intake.mapping.masking import mask, withheld
-from pim_platform.intake.mapping.models import CANONICAL_TARGETS, ColumnMapping
+from pim_platform.intake.mapping.models import CANONICAL_TARGETS, REPEATABLE_TARGETS, ColumnMapping
 from pim_platform.intake.mapping.names import snake_case
-from pim_platform.intake.mapping.propose import MANY
 from pim_platform.intake.mapping.retrieval import TOP, likely_fields
 from pim_platform.intake.profile import ColumnProfile
 
@@ -102,7 +101,7 @@ def question_about(
         {
             c.target
             for c in columns
-            if c.index not in open_ones and c.target in CANONICAL_TARGETS and c.target not in MANY
+            if c.index not in open_ones and c.target in CANONICAL_TARGETS and c.target not in REPEATABLE_TARGETS
         }
     )
     options: dict[int, tuple[str, ...]] = {}
@@ -127,7 +126,7 @@ def question_about(
     fields = sorted({field for several in options.values() for field in several})
     content = {
         "taken": taken,
-        "single": [field for field in fields if field in CANONICAL_TARGETS and field not in MANY],
+        "single": [field for field in fields if field in CANONICAL_TARGETS and field not in REPEATABLE_TARGETS],
         "fields": {field: _describe(field, prompt, schema) for field in fields},
         "columns": shown,
     }
