@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 from pim_platform.api.dependencies import SessionDep, Text, bearer
 from pim_platform.api.json_bodies import exact_answer
+from pim_platform.api.paging import CursorQuery, NextCursor
 from pim_platform.api.problems import documented
 from pim_platform.api.routes import KeyRoute, needs
 from pim_platform.tenancy.audit import MAXIMUM_PAGE, AuditFilter, read_audit
@@ -54,7 +55,7 @@ class AuditList(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"entries": [_ENTRY], "next_cursor": None}]})
 
     entries: list[AuditEntry]
-    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null at the end.")
+    next_cursor: NextCursor
 
 
 @router.get(
@@ -75,7 +76,7 @@ def audit(
     trace_id: Annotated[Text | None, Query(max_length=128, description="Of one request.")] = None,
     since: Annotated[AwareDatetime | None, Query(description="From then on.")] = None,
     until: Annotated[AwareDatetime | None, Query(description="Before then.")] = None,
-    cursor: Annotated[Text | None, Query(description="`next_cursor` of the page before.")] = None,
+    cursor: CursorQuery = None,
     limit: Annotated[int, Query(ge=1, le=MAXIMUM_PAGE)] = 100,
 ) -> Response:
     """Operations on this tenant, newest first; with conditions, those that meet all."""

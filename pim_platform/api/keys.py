@@ -10,9 +10,9 @@ from fastapi import APIRouter, Security
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 from pim_platform.api.dependencies import CallerDep, SessionDep, Text, WorkspaceDep, bearer
+from pim_platform.api.paging import CursorQuery, LimitQuery, NextCursor
 from pim_platform.api.problems import documented
 from pim_platform.api.routes import KeyRoute, needs
-from pim_platform.api.users import CursorQuery, LimitQuery
 from pim_platform.errors import InvalidRequest
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.tenancy.keys import Role, Scope, get_key, list_keys, make_key, revoke_key
@@ -71,7 +71,7 @@ class KeyList(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"keys": [_KEY], "next_cursor": None}]})
 
     keys: list[KeyOut]
-    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null at the end.")
+    next_cursor: NextCursor
 
 
 class KeyIn(BaseModel):

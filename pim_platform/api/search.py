@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from pim_platform.api.dependencies import CallerDep, Text, WorkspaceDep, bearer
+from pim_platform.api.paging import CursorQuery, NextCursor
 from pim_platform.api.problems import documented
 from pim_platform.api.products import ProductOut
 from pim_platform.api.routes import KeyRoute, admit, needs, role_and_scope
@@ -107,7 +108,7 @@ class ProductPageOut(BaseModel):
     """One page: in the order of the SKUs, of relevance to `q`, or as `sort` says."""
 
     products: list[ProductOut]
-    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null at the end.")
+    next_cursor: NextCursor
     count: int | None = Field(
         None, description="How many products there are, up to 10,000; null where neither q, filter nor sort is given."
     )
@@ -200,7 +201,7 @@ def products(
     request: Request,
     workspace: WorkspaceDep,
     caller: CallerDep,
-    cursor: Annotated[Text | None, Query(description="`next_cursor` of the page before.")] = None,
+    cursor: CursorQuery = None,
     limit: Annotated[int, Query(ge=1, le=MAXIMUM_PAGE)] = 50,
     sku: Annotated[Text | None, Query(description="Only the product of this SKU, however it is spelled.")] = None,
     variant_group: Annotated[Text | None, Query(description="Only products of this group.")] = None,

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Security
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from pim_platform.api.dependencies import CallerDep, SessionDep, Text, WorkspaceDep, bearer
+from pim_platform.api.paging import CursorQuery, NextCursor
 from pim_platform.api.problems import documented
 from pim_platform.api.routes import KeyRoute, needs
 from pim_platform.intake.sources import (
@@ -131,7 +132,7 @@ class SourceList(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"sources": [_SOURCE], "next_cursor": None}]})
 
     sources: list[SourceOut]
-    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null at the end.")
+    next_cursor: NextCursor
 
 
 class SourceIn(SourceSettings):
@@ -168,7 +169,7 @@ def sees_urls(caller: Caller) -> bool:
 def sources(
     session: SessionDep,
     caller: CallerDep,
-    cursor: Annotated[Text | None, Query(description="`next_cursor` of the page before.")] = None,
+    cursor: CursorQuery = None,
     limit: Annotated[int, Query(ge=1, le=MAXIMUM_PAGE)] = 100,
 ) -> dict[str, Any]:
     """The tenant's sources, each with its last accepted import and its feed."""

@@ -9,9 +9,10 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response, Security
 from pydantic import BaseModel, Field
 
-from pim_platform.api.dependencies import CallerDep, SessionDep, Text, WorkspaceDep, bearer
+from pim_platform.api.dependencies import CallerDep, SessionDep, WorkspaceDep, bearer
 from pim_platform.api.import_models import ImportOut
 from pim_platform.api.json_bodies import exact_answer
+from pim_platform.api.paging import CursorQuery
 from pim_platform.api.problems import documented
 from pim_platform.api.routes import KeyRoute, needs
 from pim_platform.catalog.history import import_changes, product_history
@@ -26,7 +27,6 @@ products = APIRouter(
     prefix="/api/pim/products", tags=["products"], route_class=KeyRoute, dependencies=[Security(bearer)]
 )
 
-CursorQuery = Annotated[Text | None, Query(description="`next_cursor` of the page before.")]
 LimitQuery = Annotated[int, Query(ge=1, le=MAXIMUM_PAGE)]
 
 

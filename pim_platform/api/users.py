@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Security
+from fastapi import APIRouter, Security
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from pim_platform.api.dependencies import CallerDep, SessionDep, Text, WorkspaceDep, bearer
+from pim_platform.api.paging import CursorQuery, LimitQuery, NextCursor
 from pim_platform.api.problems import documented
 from pim_platform.api.routes import KeyRoute, needs
 from pim_platform.storage.postgres import tenant_session
@@ -25,9 +26,6 @@ from pim_platform.tenancy.users import (
 )
 
 router = APIRouter(prefix="/api/pim/users", tags=["users"], route_class=KeyRoute, dependencies=[Security(bearer)])
-
-CursorQuery = Annotated[Text | None, Query(description="`next_cursor` of the page before.")]
-LimitQuery = Annotated[int, Query(ge=1, le=500)]
 
 _MEMBER: dict[str, JsonValue] = {
     "id": "0199b6c2-9d05-7f0e-9a41-1b7c2f6d8e55",
@@ -64,7 +62,7 @@ class MemberList(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"users": [_MEMBER], "next_cursor": None}]})
 
     users: list[MemberOut]
-    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null at the end.")
+    next_cursor: NextCursor
 
 
 class RoleIn(BaseModel):
@@ -124,7 +122,7 @@ class InvitationList(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"invitations": [_INVITATION], "next_cursor": None}]})
 
     invitations: list[InvitationOut]
-    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null at the end.")
+    next_cursor: NextCursor
 
 
 @router.get(

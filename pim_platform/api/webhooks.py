@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pim_platform.api.dependencies import CallerDep, SessionDep, Text, WorkspaceDep, bearer
 from pim_platform.api.json_bodies import exact_answer
+from pim_platform.api.paging import CursorQuery, NextCursor
 from pim_platform.api.problems import documented
 from pim_platform.api.routes import KeyRoute, needs
 from pim_platform.storage.postgres import tenant_session
@@ -208,7 +209,7 @@ class DeliveryPageOut(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"deliveries": [_DELIVERY], "next_cursor": None}]})
 
     deliveries: list[DeliveryOut]
-    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null at the end.")
+    next_cursor: NextCursor
 
 
 def _webhook(found: Webhook) -> dict[str, Any]:
@@ -349,7 +350,7 @@ def deliveries(
     session: SessionDep,
     webhook_id: UUID,
     state: Annotated[DeliveryState | None, Query(description="Only those in this state.")] = None,
-    cursor: Annotated[Text | None, Query(description="`next_cursor` of the page before.")] = None,
+    cursor: CursorQuery = None,
     limit: Annotated[int, Query(ge=1, le=MAXIMUM_PAGE)] = 50,
 ) -> dict[str, Any]:
     """What was and is to be delivered, newest first. Kept for 30 days, unless the operator says otherwise."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pim_platform.api.aliases.routes import alias_router, instead
 from pim_platform.api.dependencies import CallerDep, SessionDep, Text, WorkspaceDep
 from pim_platform.api.json_bodies import exact_answer
+from pim_platform.api.paging import CursorQuery
 from pim_platform.api.problems import documented
 from pim_platform.api.routes import needs
 from pim_platform.catalog.deleting import Selection
@@ -165,7 +166,7 @@ def _text(value: Any) -> str:
 def list_products(
     workspace: WorkspaceDep,
     caller: CallerDep,
-    cursor: Annotated[Text | None, Query(description="`next_cursor` of the page before.")] = None,
+    cursor: CursorQuery = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     sku: Annotated[Text | None, Query(description="Part of the SKU.")] = None,
     name: Annotated[Text | None, Query(description="Part of the name.")] = None,
