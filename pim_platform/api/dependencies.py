@@ -53,7 +53,8 @@ def _reading(workspace: WorkspaceDep, caller: CallerDep) -> Iterator[Session]:
         yield session
 
 
-#: A session of the caller's tenant, for routes that only read.
+#: A session of the caller's tenant, for routes that only read. It ends after the route's handler, and so after the
+#: answer was kept under its Idempotency-Key: what writes opens a session of its own, which is committed before.
 SessionDep = Annotated[Session, Depends(_reading, scope="function")]
 
 
