@@ -23,11 +23,11 @@ from pim_platform.storage.postgres import call_definer, tenant_session
 from pim_platform.tenancy.audit import Actor, record
 from pim_platform.tenancy.cursors import paged, read_id_cursor
 from pim_platform.tenancy.guesses import count_guess, forgive_guess
-from pim_platform.tenancy.keys import Role
+from pim_platform.tenancy.keys import Role, check_role
 from pim_platform.tenancy.models import Invitation, Membership, User
 from pim_platform.tenancy.passwords import check_password, hash_password, is_password
 from pim_platform.tenancy.tokens import hash_secret, new_secret
-from pim_platform.tenancy.users import add_user, check_role, normalise_email
+from pim_platform.tenancy.users import add_user, normalise_email
 
 _PREFIX = "pimi_"
 

@@ -85,6 +85,12 @@ class Caller:
             )
 
 
+def check_role(role: str) -> None:
+    """Raise InvalidRequest for what is no role."""
+    if role not in ROLES:
+        raise InvalidRequest(f"{role!r} is not a role.", fix=f"Choose one of {', '.join(ROLES)}.", value=role)
+
+
 def hash_key(key: str) -> bytes:
     """SHA-256 of a key, as stored."""
     return hashlib.sha256(key.encode()).digest()
@@ -135,8 +141,7 @@ def make_key(
     limited to. ``rate_limit``: requests per window, an operator's to give; None: as the installation says, 0: no limit.
     Raises InvalidRequest for an unknown role or scope, Forbidden for more than ``within``.
     """
-    if role not in ROLES:
-        raise InvalidRequest(f"{role!r} is not a role.", fix=f"Choose one of {', '.join(ROLES)}.", value=role)
+    check_role(role)
     limited = _known_scopes(scopes)
     if within is not None and (limited is None or not set(limited) <= set(within)):
         raise Forbidden(

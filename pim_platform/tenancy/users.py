@@ -21,7 +21,7 @@ from pim_platform.storage.postgres import anonymous_session, call_definer, tenan
 from pim_platform.tenancy.audit import Actor, record
 from pim_platform.tenancy.cursors import paged, read_cursor
 from pim_platform.tenancy.guesses import Guess, count_guess, forgive_guess
-from pim_platform.tenancy.keys import ROLES, Role
+from pim_platform.tenancy.keys import Role, check_role
 from pim_platform.tenancy.logins import Person, belongings, tell_tenants
 from pim_platform.tenancy.models import Membership, Tenant, User
 from pim_platform.tenancy.passwords import check_password, hash_password, is_password
@@ -56,12 +56,6 @@ def normalise_email(email: str) -> str:
             f"{email!r} is not an e-mail address.", fix="Write name@host.", column="email", value=email
         )
     return found
-
-
-def check_role(role: str) -> None:
-    """Raise InvalidRequest for what is no role."""
-    if role not in ROLES:
-        raise InvalidRequest(f"{role!r} is not a role.", fix=f"Choose one of {', '.join(ROLES)}.", value=role)
 
 
 def create_user(
@@ -215,22 +209,27 @@ def make_password_link(
 
 def make_operator_link(engine: Engine, settings: Settings, email: str, *, actor: Actor) -> tuple[str, datetime]:
     """The same for the operator of the installation, for any user. Raises NotFound."""
-    email = normalise_email(email)
-    row = next(iter(call_definer(engine, "SELECT user_id FROM pim.find_account(:email)", email=email)), None)
-    if row is None:
-        raise NotFound(f"There is no user {email!r}.", fix="See `pim user list`.", code="unknown_user", value=email)
+    person = _account(engine, email, actor)
     link, hashed = new_secret(_LINK_PREFIX)
     (made,) = call_definer(
         engine,
         "SELECT pim.make_password_link(:user, NULL, :hash, :lifetime, :maker) AS until",
-        user=row["user_id"],
+        user=person.user_id,
         hash=hashed,
         lifetime=timedelta(hours=settings.password_link_hours),
         maker=actor.name,
     )
-    person = Person(row["user_id"], email, "", belongings(engine, row["user_id"]), actor)
     tell_tenants(engine, person, "user.password_link_made")
     return link, made["until"]
+
+
+def _account(engine: Engine, email: str, actor: Actor) -> Person:
+    """The user of that address, in whatever tenants, as the operator means them. Raises InvalidRequest, NotFound."""
+    email = normalise_email(email)
+    row = next(iter(call_definer(engine, "SELECT user_id FROM pim.find_account(:email)", email=email)), None)
+    if row is None:
+        raise NotFound(f"There is no user {email!r}.", fix="See `pim user list`.", code="unknown_user", value=email)
+    return Person(row["user_id"], email, "", belongings(engine, row["user_id"]), actor)
 
 
 def use_password_link(engine: Engine, link: str, password: str, *, actor: Actor) -> None:
@@ -279,12 +278,8 @@ def change_password(engine: Engine, person: Person, present: str, password: str,
 
 def end_logins(engine: Engine, email: str, *, actor: Actor) -> int:
     """End every login of a user, for the operator; returns how many. Raises NotFound."""
-    email = normalise_email(email)
-    row = next(iter(call_definer(engine, "SELECT user_id FROM pim.find_account(:email)", email=email)), None)
-    if row is None:
-        raise NotFound(f"There is no user {email!r}.", fix="See `pim user list`.", code="unknown_user", value=email)
-    (done,) = call_definer(engine, "SELECT pim.end_sessions(:user, 'operator') AS ended", user=row["user_id"])
-    person = Person(row["user_id"], email, "", belongings(engine, row["user_id"]), actor)
+    person = _account(engine, email, actor)
+    (done,) = call_definer(engine, "SELECT pim.end_sessions(:user, 'operator') AS ended", user=person.user_id)
     tell_tenants(engine, person, "user.logins_ended")
     return int(done["ended"])
 
