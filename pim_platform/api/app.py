@@ -65,6 +65,7 @@ _ROUTERS = (
     webhooks.router,
     sources.router,
     progress.sockets,
+    progress.watched,
     progress.router,
     feeds.hosts,
     feeds.sources,

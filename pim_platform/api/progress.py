@@ -1,23 +1,26 @@
 """Live progress of an import: server-sent events, and a WebSocket that browsers may open with a ticket.
 
 Both tell the same, from the job's row: `progress` at each change, `waiting` where a person has to do something, `end`
-with the final state, after which they close; and that they live where nothing changes. A connection ends after an hour;
-who still wants to know connects again, with a credential that is checked again.
+with the final state, after which they close; and that they live where nothing changes. The credential is looked at
+again about every minute, and a connection ends with it, at the latest after an hour; who still wants to know connects
+again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Security, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Query, Request, Security, WebSocket, WebSocketDisconnect
 from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
@@ -26,18 +29,20 @@ from pim_platform.api.import_models import Ledger, State
 from pim_platform.api.problems import documented, pim_problem
 from pim_platform.api.progress_hub import ProgressHub, TooManyListeners, hub_of
 from pim_platform.api.routes import TENANT_HEADER, KeyRoute, admit, needs
-from pim_platform.errors import PimError, Unauthorized
+from pim_platform.api.standing import TICKET_SECONDS, Standing, make_ticket, redeem_ticket, standing_of
+from pim_platform.errors import Forbidden, PimError, TransientError, Unauthorized
 from pim_platform.intake.jobs import get_job, parse_job_id
 from pim_platform.intake.progress import is_over, is_waiting
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
-from pim_platform.storage.sealing import BrokenSeal, seal, unseal
+from pim_platform.tenancy.audit import Actor
+from pim_platform.tenancy.keys import Caller, Role, Scope
 
 router = APIRouter(prefix="/api/pim/import", tags=["imports"], route_class=KeyRoute, dependencies=[Security(bearer)])
 sockets = APIRouter()
 
-#: Seconds in which a ticket opens a WebSocket; the connection lives on.
-TICKET_SECONDS = 60
+#: Seconds after which the credential of a connection is looked at again, with the next word that is sent.
+CHECK_SECONDS = 60.0
 #: Seconds that a connection lives at most.
 CONNECTION_SECONDS = 3_600.0
 #: Seconds in which the first message has to say who calls, and connections of a process that may be that far.
@@ -45,7 +50,10 @@ HELLO_SECONDS = 10.0
 _STRANGERS = 100
 _HELLO_BYTES = 16_384
 
-_PURPOSE = "import-progress"
+_PURPOSE = "import-watch"
+_MAXIMUM_TICKET = 4_000
+_ROLE: Role = "viewer"
+_SCOPE: Scope = "imports:read"
 _CLOSED = 4_000  # application codes of a WebSocket: this and the status that HTTP would have
 _RETRY_MS = 3_000
 
@@ -96,7 +104,7 @@ class ProgressOut(BaseModel):
 
 
 class TicketOut(BaseModel):
-    """What opens the WebSocket of one import, for a short time."""
+    """What opens one stream of one import, WebSocket or server-sent events, once and for a short time."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -105,6 +113,7 @@ class TicketOut(BaseModel):
                     "ticket": "gAAAAAB...",
                     "expires_in": 60,
                     "path": "/ws/pim/import/0199b6c2-7a51-7c3e-8d0c-0f3f7a6f1c11?ticket=gAAAAAB...",
+                    "events_path": "/api/pim/import/0199b6c2-7a51-7c3e-8d0c-0f3f7a6f1c11/events/?ticket=gAAAAAB...",
                 }
             ]
         }
@@ -112,7 +121,8 @@ class TicketOut(BaseModel):
 
     ticket: str
     expires_in: int = Field(description="Seconds in which the connection has to be opened; it lives on.")
-    path: str
+    path: str = Field(description="Of the WebSocket.")
+    events_path: str = Field(description="Of the server-sent events; the ticket opens one of the two.")
 
 
 #: One event of the stream, as readers of server-sent events hand it out.
@@ -122,12 +132,32 @@ _EVENT: dict[str, Any] = {
 }
 
 
-@router.get(
+class _WatchRoute(KeyRoute):
+    """A route that a ticket opens too, for pages, whose EventSource can send no header."""
+
+    def admitted(self, request: Request) -> Caller:
+        """Who calls, by the header or else by the ticket."""
+        ticket = request.query_params.get("ticket")
+        if ticket is None or "authorization" in request.headers:
+            caller = admit(request)
+            request.state.standing = standing_of(request, caller.tenant_id)
+            return caller
+        caller, request.state.standing = _redeemed(request, request.path_params["job_id"], ticket)
+        return caller
+
+
+watched = APIRouter(
+    prefix="/api/pim/import", tags=["imports"], route_class=_WatchRoute, dependencies=[Security(bearer)]
+)
+
+
+@watched.get(
     "/{job_id}/events/",
     summary="Watch an import",
     response_class=StreamingResponse,
     responses=documented(
         404,
+        422,
         ok={
             200: {
                 "description": "Events `progress`, `waiting` and at last `end`; the data of each is a `ProgressOut`.",
@@ -135,18 +165,28 @@ _EVENT: dict[str, Any] = {
             }
         },
     ),
-    openapi_extra=needs("viewer", scope="imports:read"),
+    openapi_extra=needs(_ROLE, scope=_SCOPE),
 )
-async def events(workspace: WorkspaceDep, caller: CallerDep, session: SessionDep, job_id: str) -> StreamingResponse:
+async def events(
+    request: Request,
+    workspace: WorkspaceDep,
+    caller: CallerDep,
+    session: SessionDep,
+    job_id: str,
+    ticket: Annotated[
+        str | None, Query(max_length=_MAXIMUM_TICKET, description="Instead of the header, for pages. Good for once.")
+    ] = None,
+) -> StreamingResponse:
     """Follow an import by server-sent events: once a second while it runs, until it is over.
 
-    Every event tells all that is known, so one that was missed is no loss. Comments come where nothing changes.
+    Every event tells all that is known, so one that was missed is no loss. Comments come where nothing changes. The
+    stream ends where the key or the login does.
     """
     job = await run_in_threadpool(get_job, session, parse_job_id(job_id))
     hub = hub_of(workspace.app)
     hub.require_room(caller.tenant_id)
     return StreamingResponse(
-        _sent_events(hub, caller.tenant_id, job.id),
+        _sent_events(hub, _Watcher(workspace, request.state.standing, caller.actor), job.id),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
@@ -159,10 +199,39 @@ def event_of(told: dict[str, Any]) -> Literal["progress", "waiting", "end"]:
     return "waiting" if is_waiting(told["state"]) else "progress"
 
 
-async def _sent_events(hub: ProgressHub, tenant_id: UUID, job_id: UUID) -> AsyncIterator[bytes]:
+@dataclass(frozen=True)
+class _Watcher:
+    """Who follows an import."""
+
+    workspace: Workspace
+    standing: Standing
+    actor: Actor
+
+    async def states(self, hub: ProgressHub, job_id: UUID) -> AsyncGenerator[dict[str, Any] | None, None]:
+        """The states of a job, as :meth:`ProgressHub.follow` gives them, as long as the credential holds.
+
+        Raises Unauthorized or Forbidden where it does not any more, before anything else is told.
+        """
+        loop = asyncio.get_running_loop()
+        due = loop.time() + CHECK_SECONDS
+        async with aclosing(hub.follow(self.standing.tenant_id, job_id)) as states:
+            async for told in states:
+                if loop.time() >= due:
+                    due = loop.time() + CHECK_SECONDS
+                    # Where the database does not answer nothing is told either: asked again a minute later.
+                    with suppress(TransientError, SQLAlchemyError):
+                        await run_in_threadpool(self._require)
+                yield told
+
+    def _require(self) -> None:
+        self.standing.caller(self.workspace, self.actor).require(_ROLE, _SCOPE)
+
+
+async def _sent_events(hub: ProgressHub, watcher: _Watcher, job_id: UUID) -> AsyncIterator[bytes]:
     yield format_sse_event(retry=_RETRY_MS)
-    with suppress(TimeoutError, TooManyListeners):
-        async with asyncio.timeout(CONNECTION_SECONDS), aclosing(hub.follow(tenant_id, job_id)) as states:
+    # Who is refused meanwhile connects again by itself, and is told why then.
+    with suppress(TimeoutError, TooManyListeners, Unauthorized, Forbidden):
+        async with asyncio.timeout(CONNECTION_SECONDS), aclosing(watcher.states(hub, job_id)) as states:
             async for told in states:
                 if told is None:
                     yield format_sse_event(comment="still here")
@@ -175,22 +244,27 @@ async def _sent_events(hub: ProgressHub, tenant_id: UUID, job_id: UUID) -> Async
     summary="Get a ticket to watch an import",
     response_model=TicketOut,
     responses=documented(404),
-    openapi_extra=needs("viewer", scope="imports:read", keeps="nothing"),
+    openapi_extra=needs(_ROLE, scope=_SCOPE, keeps="nothing"),
 )
-def ticket(workspace: WorkspaceDep, caller: CallerDep, session: SessionDep, job_id: str) -> dict[str, Any]:
-    """Get what opens `/ws/pim/import/{job_id}` for a page, which can send no header.
+def ticket(request: Request, caller: CallerDep, session: SessionDep, job_id: str) -> dict[str, Any]:
+    """Get what opens the WebSocket or the server-sent events of an import for a page, which can send no header.
 
-    It holds for a minute, and for this import alone. Keys do not belong into URLs; a ticket may be in one, because
-    nobody has any use for it a minute later.
+    It opens one of them once, within a minute, for this import alone. Keys do not belong into URLs; a ticket may be in
+    one, because nobody has any use for it afterwards.
     """
     job = get_job(session, parse_job_id(job_id))
-    sealed = seal(workspace.settings, _PURPOSE, [str(caller.tenant_id), str(job.id)])
-    return {"ticket": sealed, "expires_in": TICKET_SECONDS, "path": f"/ws/pim/import/{job.id}?ticket={sealed}"}
+    sealed = make_ticket(request, _PURPOSE, str(job.id), caller.tenant_id)
+    return {
+        "ticket": sealed,
+        "expires_in": TICKET_SECONDS,
+        "path": f"/ws/pim/import/{job.id}?ticket={sealed}",
+        "events_path": f"/api/pim/import/{job.id}/events/?ticket={sealed}",
+    }
 
 
 @sockets.websocket("/ws/pim/import/{job_id}")
 async def socket(
-    websocket: WebSocket, job_id: str, ticket: Annotated[str | None, Query(max_length=4_000)] = None
+    websocket: WebSocket, job_id: str, ticket: Annotated[str | None, Query(max_length=_MAXIMUM_TICKET)] = None
 ) -> None:
     """Follow an import by a WebSocket: JSON messages `{"event", "import"}`.
 
@@ -202,22 +276,22 @@ async def socket(
     accepted = False
     try:
         if ticket is not None:
-            tenant_id = _redeemed(workspace, ticket, job_id)
+            watcher = await run_in_threadpool(_with_ticket, websocket, job_id, ticket)
         elif "authorization" in websocket.headers:
-            tenant_id = await run_in_threadpool(_admitted, websocket)
+            watcher = await run_in_threadpool(_admitted, websocket)
         else:
             _count_stranger(1)
             try:
                 await websocket.accept()
                 accepted = True
-                tenant_id = await _introduced(websocket)
+                watcher = await _introduced(websocket)
             finally:
                 _count_stranger(-1)
-        job = await run_in_threadpool(_found, workspace, tenant_id, job_id)
+        job = await run_in_threadpool(_found, workspace, watcher.standing.tenant_id, job_id)
         if not accepted:
             await websocket.accept()
             accepted = True
-        await _tell(websocket, hub_of(workspace.app), tenant_id, job)
+        await _tell(websocket, hub_of(workspace.app), watcher, job)
     except WebSocketDisconnect:
         return
     except PimError as error:
@@ -227,21 +301,22 @@ async def socket(
             await websocket.send_denial_response(pim_problem(error))
 
 
-def _redeemed(workspace: Workspace, ticket: str, job_id: str) -> UUID:
-    refused = Unauthorized("The ticket is not valid, or not any more.", fix="Get a new one for this import.")
-    try:
-        tenant_id, ticket_job = unseal(workspace.settings, _PURPOSE, ticket, seconds=TICKET_SECONDS)
-    except BrokenSeal as error:
-        raise refused from error
-    if ticket_job != job_id.lower():
-        raise refused
-    return UUID(tenant_id)
+def _redeemed(connection: HTTPConnection, job_id: str, ticket: str) -> tuple[Caller, Standing]:
+    return redeem_ticket(connection, _PURPOSE, job_id.lower(), ticket)
 
 
-def _admitted(connection: HTTPConnection) -> UUID:
+def _with_ticket(connection: HTTPConnection, job_id: str, ticket: str) -> _Watcher:
+    return _let_in(connection, *_redeemed(connection, job_id, ticket))
+
+
+def _admitted(connection: HTTPConnection) -> _Watcher:
     caller = admit(connection)
-    caller.require("viewer", "imports:read")
-    return caller.tenant_id
+    return _let_in(connection, caller, standing_of(connection, caller.tenant_id))
+
+
+def _let_in(connection: HTTPConnection, caller: Caller, standing: Standing) -> _Watcher:
+    caller.require(_ROLE, _SCOPE)
+    return _Watcher(connection.app.state.workspace, standing, caller.actor)
 
 
 def _count_stranger(step: int) -> None:
@@ -253,7 +328,7 @@ def _count_stranger(step: int) -> None:
     _strangers += step
 
 
-async def _introduced(websocket: WebSocket) -> UUID:
+async def _introduced(websocket: WebSocket) -> _Watcher:
     """Who calls, by the first message; checked exactly as headers are."""
     try:
         async with asyncio.timeout(HELLO_SECONDS):
@@ -281,9 +356,12 @@ def _found(workspace: Workspace, tenant_id: UUID, job_id: str) -> UUID:
         return get_job(session, parse_job_id(job_id)).id
 
 
-async def _tell(websocket: WebSocket, hub: ProgressHub, tenant_id: UUID, job_id: UUID) -> None:
-    """Send states until the import is over, the other side is gone, or an hour has passed."""
-    sending = asyncio.create_task(_send_states(websocket, hub, tenant_id, job_id))
+async def _tell(websocket: WebSocket, hub: ProgressHub, watcher: _Watcher, job_id: UUID) -> None:
+    """Send states until the import is over, the other side is gone, or an hour has passed.
+
+    Raises Unauthorized or Forbidden where the credential has ended, TooManyListeners.
+    """
+    sending = asyncio.create_task(_send_states(websocket, hub, watcher, job_id))
     leaving = asyncio.create_task(_until_gone(websocket))
     try:
         await asyncio.wait({sending, leaving}, timeout=CONNECTION_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -299,8 +377,8 @@ async def _tell(websocket: WebSocket, hub: ProgressHub, tenant_id: UUID, job_id:
             await websocket.close(1000, "" if ended else "connect again")
 
 
-async def _send_states(websocket: WebSocket, hub: ProgressHub, tenant_id: UUID, job_id: UUID) -> None:
-    async with aclosing(hub.follow(tenant_id, job_id)) as states:
+async def _send_states(websocket: WebSocket, hub: ProgressHub, watcher: _Watcher, job_id: UUID) -> None:
+    async with aclosing(watcher.states(hub, job_id)) as states:
         async for told in states:
             message = {"event": "heartbeat"} if told is None else {"event": event_of(told), "import": told}
             await websocket.send_json(message)

@@ -94,7 +94,7 @@ class KeyRoute(APIRoute):
             if extra.get(_ABOVE):
                 request.state.credential = await run_in_threadpool(_admit_credential, request)
             else:
-                caller = await run_in_threadpool(admit, request)
+                caller = await run_in_threadpool(self.admitted, request)
                 caller.require(role, scope)
                 request.state.caller = caller
             workspace: Workspace = request.app.state.workspace
@@ -106,6 +106,10 @@ class KeyRoute(APIRoute):
             return await idempotency.once(request, caller, key, inner, keeping)
 
         return handler
+
+    def admitted(self, request: Request) -> Caller:
+        """Who calls; see :func:`admit`."""
+        return admit(request)
 
 
 class OpenRoute(APIRoute):

@@ -280,7 +280,15 @@ def _note_use(engine: Engine, tenant_id: UUID, key_id: UUID) -> None:
 
 def authenticate(engine: Engine, key: str, actor: Actor | None = None) -> Caller:
     """Whose key this is. Raises Unauthorized for one that is unknown, expired or revoked, without saying which."""
-    row = next(iter(call_definer(engine, "SELECT * FROM pim.find_api_key(:hash)", hash=hash_key(key))), None)
+    found = caller_of_hash(engine, hash_key(key), actor)
+    assert found.key_id is not None
+    _note_use(engine, found.tenant_id, found.key_id)
+    return found
+
+
+def caller_of_hash(engine: Engine, key_hash: bytes, actor: Actor | None = None) -> Caller:
+    """Whose key has that hash; looking is no use of it. Raises Unauthorized as :func:`authenticate` does."""
+    row = next(iter(call_definer(engine, "SELECT * FROM pim.find_api_key(:hash)", hash=key_hash)), None)
     now = datetime.now(UTC)
     if (
         row is None
@@ -289,7 +297,6 @@ def authenticate(engine: Engine, key: str, actor: Actor | None = None) -> Caller
         or (row["expires_at"] is not None and row["expires_at"] <= now)
     ):
         raise Unauthorized("The API key is not valid.", fix="Send a valid key as `Authorization: Bearer pim_...`.")
-    _note_use(engine, row["tenant_id"], row["key_id"])
     actor = actor or Actor("")
     name = f"key:{row['key_id']}"
     return Caller(

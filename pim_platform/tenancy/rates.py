@@ -92,6 +92,12 @@ def take_for_address(engine: Engine, address: str | None, *, quota: int, window:
     return _take(engine, f"address:{place}", "address", quota, window, None, None)
 
 
+def is_first_use(engine: Engine, name: str, *, seconds: int) -> bool:
+    """Whether nobody has used ``name`` in the last ``seconds``, whichever process asks; from now on somebody has."""
+    (row,) = call_definer(engine, _TAKE, bucket=f"once:{name}", quota=1, seconds=seconds, tenant=None, key=None)
+    return bool(row["admitted"])
+
+
 def _take(
     engine: Engine, bucket: str, policy: str, quota: int, window: int, tenant_id: UUID | None, key_id: UUID | None
 ) -> Allowance | None:

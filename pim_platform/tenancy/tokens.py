@@ -54,6 +54,11 @@ def access_token(settings: Settings, user_id: UUID, session_id: UUID) -> str:
 
 def session_of(settings: Settings, token: str) -> UUID:
     """The login that a token names. Raises Unauthorized for one that is not ours, was changed or has expired."""
+    return login_of(settings, token)[0]
+
+
+def login_of(settings: Settings, token: str) -> tuple[UUID, datetime]:
+    """The login that a token names, and when the token ends. Raises Unauthorized as :func:`session_of` does."""
     try:
         found = jwt.decode_complete(
             token,
@@ -66,7 +71,7 @@ def session_of(settings: Settings, token: str) -> UUID:
         )
         if found["header"].get("typ") != _TYPE:
             raise jwt.InvalidTokenError("another kind of token")
-        return UUID(found["payload"]["sid"])
+        return UUID(found["payload"]["sid"]), datetime.fromtimestamp(found["payload"]["exp"], UTC)
     except (jwt.InvalidTokenError, ValueError) as error:
         # Why stays unsaid: whoever forges tokens learns nothing.
         raise not_valid() from error

@@ -19,14 +19,16 @@ from sqlalchemy import event, text
 from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
-from pim_platform.api import progress, progress_hub
+from pim_platform.api import progress, progress_hub, standing
 from pim_platform.api.progress_hub import ProgressHub, TooManyListeners
 from pim_platform.intake.cancelling import cancel_job
 from pim_platform.intake.progress import percent
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.storage.sealing import seal
+from pim_platform.tenancy.keys import hash_key
 from tests.integration.api.conftest import ACTOR, Api, assert_problem
 from tests.support.imports import confirmed_job, import_bytes, run_job
+from tests.support.people import make_person
 from tests.support.served import served
 from tests.support.stacks import wait_for
 
@@ -265,14 +267,128 @@ def test_a_ticket_opens_its_import_for_a_while(two: tuple[Api, Api, UUID], monke
         "nonsense": f"/ws/pim/import/{job_id}?ticket=nonsense",
         "empty": f"/ws/pim/import/{job_id}?ticket=",
         "made for something else": f"/ws/pim/import/{job_id}?ticket="
-        + seal(first.workspace.settings, "other", [str(first.tenant.id), str(job_id)]),
-        "a tenant whose import it is not": f"/ws/pim/import/{job_id}?ticket="
-        + seal(first.workspace.settings, progress._PURPOSE, [str(second.tenant.id), str(other)]),
+        + seal(first.workspace.settings, "other", [str(job_id), str(first.tenant.id), "00", None, 0.0]),
+        "used": made["path"],
     }
     for what, path in wrong.items():
         assert refused(first.client, path).status_code == 401, what
-    monkeypatch.setattr(progress, "TICKET_SECONDS", -1)
-    assert refused(first.client, made["path"]).status_code == 401, "it is a minute old"
+    theirs = hash_key(second.key).hex()
+    forged = seal(first.workspace.settings, progress._PURPOSE, [str(job_id), str(first.tenant.id), theirs, None, 0.0])
+    assert refused(first.client, f"/ws/pim/import/{job_id}?ticket={forged}").status_code == 401
+    old = first.post(f"/api/pim/import/{job_id}/ticket/").json()
+    monkeypatch.setattr(standing, "TICKET_SECONDS", -1)
+    assert refused(first.client, old["path"]).status_code == 401, "it is a minute old"
+    assert_problem(first.client.get(old["events_path"]), 401, "unauthorized")
+
+
+def test_a_ticket_opens_the_events_of_its_import_once(two: tuple[Api, Api, UUID]) -> None:
+    first, _, job_id = two
+    made = first.with_role("viewer").post(f"/api/pim/import/{job_id}/ticket/").json()
+    assert_problem(first.client.get(f"/api/pim/import/{uuid4()}/events/?ticket={made['ticket']}"), 401, "unauthorized")
+    answer = first.client.get(made["events_path"])
+    assert answer.status_code == 200
+    assert [name for name, _ in sent(answer.text)] == ["end"]
+    assert_problem(first.client.get(made["events_path"]), 401, "unauthorized")
+    assert refused(first.client, made["path"]).status_code == 401, "the same ticket, used by the other way in"
+    assert_problem(first.client.get(f"/api/pim/import/{job_id}/events/?ticket=nonsense"), 401, "unauthorized")
+    assert_problem(first.client.get(f"/api/pim/import/{job_id}/?ticket={made['ticket']}"), 401, "unauthorized")
+
+
+def test_a_ticket_is_worth_what_its_credential_is_worth_now(two: tuple[Api, Api, UUID]) -> None:
+    first, _, job_id = two
+    viewer = first.with_role("viewer")
+    made = viewer.post(f"/api/pim/import/{job_id}/ticket/").json()
+    end_key(viewer)
+    assert refused(first.client, made["path"]).status_code == 401
+
+
+# --- how long ------------------------------------------------------------------------------------------------------
+
+
+def end_key(api: Api) -> None:
+    """Revoke the key that ``api`` calls with."""
+    with tenant_session(api.workspace.app, api.tenant.id) as session:
+        done = session.execute(
+            text("UPDATE pim.api_keys SET revoked_at = clock_timestamp() WHERE tenant_id = :t AND key_hash = :hash"),
+            {"t": api.tenant.id, "hash": hash_key(api.key)},
+        )
+        assert done.rowcount == 1  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials are looked at with every word, and there is one all the time."""
+    monkeypatch.setattr(progress, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(progress_hub, "HEARTBEAT_SECONDS", 0.05)
+
+
+def closing_code(socket: Any) -> int:
+    """What the server closes a WebSocket with, in the end."""
+    while True:
+        message = socket.receive()
+        if message["type"] == "websocket.close":
+            return int(message["code"])
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize("way", ["header", "ticket", "first message"])
+def test_a_socket_ends_with_its_key(api: Api, way: str) -> None:
+    job_id = confirmed_job(api.workspace, api.tenant.id, rows(1))
+    viewer = api.with_role("viewer")
+    path, headers = f"/ws/pim/import/{job_id}", _bearer(viewer) if way == "header" else {}
+    if way == "ticket":
+        path = viewer.post(f"/api/pim/import/{job_id}/ticket/").json()["path"]
+    with api.client.websocket_connect(path, headers=headers) as socket:
+        if way == "first message":
+            socket.send_json({"authorization": f"Bearer {viewer.key}"})
+        assert _next_state(socket)["state"] == "confirmed"
+        assert socket.receive_json() == {"event": "heartbeat"}, "looked at, and found in order"
+        end_key(viewer)
+        assert closing_code(socket) == 4401
+
+
+@pytest.mark.usefixtures("checked")
+def test_a_stream_ends_with_its_key(api: Api, app: FastAPI) -> None:
+    job_id = confirmed_job(api.workspace, api.tenant.id, rows(1))
+    viewer = api.with_role("viewer")
+    with (
+        served(app) as base,
+        httpx.stream("GET", f"{base}/api/pim/import/{job_id}/events/", headers=_bearer(viewer), timeout=60) as stream,
+    ):
+        lines = stream.iter_lines()
+        for line in lines:
+            if line.startswith("data:"):
+                end_key(viewer)
+                break
+        assert not [line for line in lines if line.startswith("event: end")], "it ends without an end of the import"
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize("ends", ["login", "membership", "token"])
+@pytest.mark.parametrize("by_ticket", [False, True], ids=["header", "ticket"])
+def test_a_socket_ends_with_a_persons_login_membership_or_token(
+    api: Api, app: FastAPI, ends: str, by_ticket: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = confirmed_job(api.workspace, api.tenant.id, rows(1))
+    ana = make_person(app, api.workspace, (api.tenant, "viewer"))
+    assert ana.log_in().status_code == 200
+    headers = {"Authorization": f"Bearer {ana.tokens['access_token']}"}
+    path = f"/ws/pim/import/{job_id}"
+    if by_ticket:
+        path = api.client.post(f"/api/pim/import/{job_id}/ticket/", headers=headers).json()["path"]
+        headers = {}
+    with api.client.websocket_connect(path, headers=headers) as socket:
+        assert _next_state(socket)["state"] == "confirmed"
+        assert socket.receive_json() == {"event": "heartbeat"}
+        if ends == "login":
+            gone = api.client.post("/auth/logout", json={"refresh_token": ana.tokens["refresh_token"]})
+            assert gone.status_code == 204
+        elif ends == "membership":
+            with tenant_session(api.workspace.app, api.tenant.id) as session:
+                session.execute(text("DELETE FROM pim.memberships WHERE tenant_id = :t"), {"t": api.tenant.id})
+        else:
+            monkeypatch.setattr(standing.time, "time", lambda: 1e11)
+        assert closing_code(socket) == (4403 if ends == "membership" else 4401)
 
 
 # --- how cheaply --------------------------------------------------------------------------------------------------
