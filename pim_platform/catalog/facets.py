@@ -166,11 +166,12 @@ def _counted(
         if _kind(target) == "range":
             if low is None or high is None:
                 continue
-            edges = clause.bind(range_edges(low, high)[:-1], "Array(Float64)")
-            if target.kind == "numbers":
-                value = f"arrayJoin(arrayDistinct(arrayMap(x -> roundDown(x, {edges}), {value})))"
-            else:
-                value = f"roundDown(assumeNotNull({value}), {edges})"
+            begins = range_edges(low, high)[:-1]
+            edges = clause.bind(begins, "Array(Float64)")
+            if target.kind == "number":
+                selects.append(_in_ranges(number, value, edges, len(begins), among))
+                continue
+            value = f"arrayJoin(arrayDistinct(arrayMap(x -> roundDown(x, {edges}), {value})))"
             order = f"v LIMIT {_RANGES * 3}"
         else:
             order = f"n DESC, v LIMIT {top + 1}"
@@ -187,6 +188,20 @@ def _counted(
         shown = float(text) if _kind(target) == "range" else text == "true" if target.kind == "boolean" else text
         found.setdefault(target.name, []).append((shown, int(count)))
     return found
+
+
+def _in_ranges(number: int, value: str, edges: str, count: int, among: str) -> str:
+    """SQL for the beginnings of ``count`` ranges and how many products each holds.
+
+    Each holds what is no less than its beginning, without what is no less than the next one's: comparing with every
+    edge costs less than half of what grouping by numbers does.
+    """
+    no_less = ", ".join(f"countIf({value} >= {edges}[{edge}])" for edge in range(1, count + 1))
+    held = "arrayMap((a, b) -> toUInt64(a - b), no_less, arrayPushBack(arrayPopFront(no_less), 0))"
+    return (
+        f"SELECT {number} AS i, toString(found.1) AS v, found.2 AS n FROM (SELECT arrayJoin(arrayZip({edges}, {held})) "
+        f"AS found FROM (SELECT [{no_less}] AS no_less FROM {{rows}} WHERE {among}))"
+    )
 
 
 def range_edges(low: float, high: float) -> list[float]:

@@ -117,7 +117,13 @@ def caught_up(stores: Stores, tenant_id: UUID) -> Relation:
 #: A number that is asked for becomes the binary64 nearest to it, as those in the relation are.
 _EXACT = {"precise_float_parsing": 1}
 #: Limits of one query beside those of the server: a search that is not answered by then helps nobody.
-_LIMITS = {"max_execution_time": 20, "max_memory_usage": 1024**3, **_EXACT}
+#: Fewer rows than these are read by one thread: more of them share the work and add to it, and others search meanwhile.
+_LIMITS = {
+    "max_execution_time": 20,
+    "max_memory_usage": 1024**3,
+    "merge_tree_min_rows_for_concurrent_read": 2_000_000,
+    **_EXACT,
+}
 
 
 def ask(stores: Stores, relation: Relation, query: str, clause: Clause) -> Sequence[Sequence[Any]]:
