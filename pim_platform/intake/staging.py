@@ -22,7 +22,8 @@ from pim_platform.catalog.schema import ProductSchema
 from pim_platform.catalog.staged import RAW_PREFIX, REJECT_COLUMNS
 from pim_platform.errors import BadInput
 from pim_platform.intake.dialect import Dialect
-from pim_platform.intake.folding import Folding, Part, open_folding
+from pim_platform.intake.folding.file import Folding, open_folding
+from pim_platform.intake.folding.part import Part
 from pim_platform.intake.mapping.models import Mapping, validate
 from pim_platform.intake.parquet import BATCH_FILE_ROWS, StagedWriter
 from pim_platform.intake.plan import compile_plan
@@ -92,7 +93,7 @@ def stage(
 
     ``default_currency`` (the source's) goes before the schema's. ``reject_policy``: ``skip``,
     ``stop_first`` or ``stop_above:N%``. ``filename`` is the user's name of the file, for messages.
-    ``siblings``: see :func:`pim_platform.intake.folding.open_folding`.
+    ``siblings``: see :func:`pim_platform.intake.folding.file.open_folding`.
     Raises :class:`InvalidMapping`, :class:`UnreadableFile`, :class:`InvalidRequest` (unknown policy),
     or :class:`BadInput` with code ``row_rejected`` or ``too_many_rejects`` where the policy stops.
     """

@@ -10,7 +10,7 @@ import polars as pl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pim_platform.intake.folding import open_folding
+from pim_platform.intake.folding.file import open_folding
 from pim_platform.intake.mapping import ColumnMapping, Mapping
 from pim_platform.intake.mapping.grouping import Grouping
 from pim_platform.intake.readers.delimited import Batch

@@ -13,8 +13,8 @@ import pytest
 
 from pim_platform.catalog.schema import ProductSchema, SchemaField
 from pim_platform.errors import BadInput, InvalidMapping
-from pim_platform.intake import folding
 from pim_platform.intake.dialect import Dialect
+from pim_platform.intake.folding import survey
 from pim_platform.intake.mapping import Mapping, mapping_from_flat, validate
 from pim_platform.intake.mapping.grouping import Grouping
 from pim_platform.intake.proposal import propose
@@ -185,7 +185,7 @@ def test_a_corrected_variant_knows_its_siblings(tmp_path: Path) -> None:
 
 
 def test_a_column_that_names_no_products_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folding, "GROUP_ROWS", 2)
+    monkeypatch.setattr(survey, "GROUP_ROWS", 2)
     rows = [("all", "Lamp", "", "", f"L{n}", "1", "") for n in range(3)]
     with pytest.raises(BadInput) as told:
         run(tmp_path, SHOP, rows, SHOP_FLAT, HANDLE)
