@@ -1,13 +1,15 @@
 """Deleting products, set by set: logged with everything that it takes to bring them back (designs D9, D15).
 
-A deleted product leaves one entry of action ``delete`` in the change log whose ``old`` is its image: every
-column but those the entry has itself (id, key, version). The publisher turns these entries into tombstones.
+A deleted product leaves one entry of action ``delete`` in the change log which holds its image: every column but
+those the entry has itself (id, key, version). ``old`` is its ``data``, copied as it lies there; the others are columns
+of the log, because an image built as JSON took longer than all the rest of a delete. The publisher turns these entries
+into tombstones.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -22,24 +24,26 @@ from pim_platform.errors import InvalidRequest
 from pim_platform.storage import exact_json
 from pim_platform.storage.postgres import driver_connection
 
-#: What an image holds, and as what it is read back.
+#: What an image holds: columns of ``products``, each with that of ``product_changes`` that keeps it.
 IMAGE: dict[str, str] = {
-    "sku": "text",
-    "name": "text",
-    "active": "boolean",
-    "kind": "text",
-    "parent_id": "uuid",
-    "variant_group": "text",
-    "data": "jsonb",
-    "source": "text",
-    "source_id": "uuid",
-    "job_id": "uuid",
-    "attempt": "integer",
-    "source_row": "bigint",
-    "ai_readability_score": "real",
-    "created_seq": "bigint",
-    "created_at": "timestamptz",
-}
+    name: f"image_{name}"
+    for name in (
+        "sku",
+        "name",
+        "active",
+        "kind",
+        "parent_id",
+        "variant_group",
+        "source",
+        "source_id",
+        "job_id",
+        "attempt",
+        "source_row",
+        "ai_readability_score",
+        "created_seq",
+        "created_at",
+    )
+} | {"data": "old"}
 
 _COLUMNS = frozenset({"name", "active", "kind", "variant_group", "parent_id"})
 
@@ -156,23 +160,22 @@ def delete_rows(
     The caller holds the tenant's lock, so both scans see the same rows. Reading them twice is cheaper than
     handing every image from the DELETE to the INSERT: such a set spills to disk.
     """
-    # In the order of jsonb's keys, and of a row, not of arguments: see Incoming.patch.
-    image = [sql.SQL("p.{}").format(sql.Identifier(name)) for name in sorted(IMAGE, key=lambda n: (len(n), n))]
     return connection.execute(
         sql.SQL(
             """
             WITH logged AS (
               INSERT INTO pim.product_changes (tenant_id, commit_seq, product_id, changed_at, action, sku_key, version,
-                                               actor, job_id, request_id, source, old, new)
+                                               actor, job_id, request_id, source, new, {kept})
               SELECT {tenant}, {seq}, p.id, now(), 'delete', p.sku_key, p.version + 1, {actor}, {job}::uuid, {request},
-                     {source}, (SELECT to_jsonb(r) FROM (SELECT {image}) r), '{{}}'
+                     {source}, '{{}}', {image}
               FROM pim.products p WHERE p.tenant_id = {tenant} AND {condition})
             DELETE FROM pim.products p WHERE p.tenant_id = {tenant} AND {condition}
             """
         ).format(
             tenant=sql.Literal(tenant_id),
             seq=sql.Literal(commit_seq),
-            image=sql.SQL(", ").join(image),
+            kept=sql.SQL(", ").join(map(sql.Identifier, IMAGE.values())),
+            image=sql.SQL(", ").join(sql.Identifier("p", name) for name in IMAGE),
             condition=condition,
             **log_author(author),
         )
@@ -189,10 +192,7 @@ def log_author(author: Author) -> dict[str, sql.Composable]:
     }
 
 
-def restored_columns(alias: str) -> tuple[sql.Composable, sql.Composable]:
-    """SQL to read images back: the columns of an INSERT, and ``LATERAL`` record ``alias`` with their types."""
-    columns = sql.SQL(", ").join(sql.Identifier(name) for name in IMAGE)
-    types: Sequence[sql.Composable] = [
-        sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in IMAGE.items()
-    ]
-    return columns, sql.SQL("AS {} ({})").format(sql.Identifier(alias), sql.SQL(", ").join(types))
+def restored_columns(entry: str) -> tuple[sql.Composable, sql.Composable]:
+    """SQL to bring products back: the columns of an INSERT, and where the delete entry ``entry`` has their values."""
+    columns = sql.SQL(", ").join(map(sql.Identifier, IMAGE))
+    return columns, sql.SQL(", ").join(sql.Identifier(entry, kept) for kept in IMAGE.values())

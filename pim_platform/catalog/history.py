@@ -15,13 +15,16 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from pim_platform.catalog.deleting import IMAGE
 from pim_platform.catalog.products import decode_cursor, encode_cursor
 from pim_platform.errors import InvalidRequest, NotFound
 
 #: Entries a page may hold.
 MAXIMUM_PAGE = 1000
 
+# A deleted product field by field, without what only bringing it back needs.
 _SHOWN = ("name", "active", "kind", "variant_group", "parent_id")
+_IMAGE = f"jsonb_strip_nulls(jsonb_build_object({', '.join(f'{name!r}, c.{IMAGE[name]}' for name in _SHOWN)})) || c.old"
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,11 @@ class HistoryPage:
     next_cursor: str | None
 
 
-_LOGGED = """
-SELECT c.product_id, coalesce(p.sku, c.old ->> 'sku', c.sku_key), c.action, c.version, c.commit_seq, c.changed_at,
-       c.actor, c.source, c.job_id, c.request_id, c.old, c.new, coalesce(p.name, c.old ->> 'name', '')
+_LOGGED = f"""
+SELECT c.product_id, coalesce(p.sku, c.image_sku, c.old ->> 'sku', c.sku_key), c.action, c.version, c.commit_seq,
+       c.changed_at, c.actor, c.source, c.job_id, c.request_id,
+       CASE c.action WHEN 'delete' THEN {_IMAGE} ELSE c.old END, c.new,
+       coalesce(p.name, c.image_name, c.old ->> 'name', '')
 FROM pim.product_changes c LEFT JOIN pim.products p ON p.tenant_id = :tenant AND p.id = c.product_id
 WHERE c.tenant_id = :tenant
 """
@@ -86,9 +91,8 @@ SELECT p.id, p.sku, 'create', 1, p.created_seq, p.created_at, NULL,
        CASE WHEN p.commit_seq = p.created_seq THEN p.job_id END, NULL, '{}'::jsonb, '{}'::jsonb, p.name
 FROM pim.products p WHERE p.tenant_id = :tenant AND p.id = :product
 UNION ALL
-(SELECT c.product_id, c.old ->> 'sku', 'create', 1, (c.old ->> 'created_seq')::bigint,
-        (c.old ->> 'created_at')::timestamptz, NULL, '', NULL, NULL, '{}'::jsonb, '{}'::jsonb,
-        c.old ->> 'name'
+(SELECT c.product_id, c.image_sku, 'create', 1, c.image_created_seq, c.image_created_at, NULL, '', NULL, NULL,
+        '{}'::jsonb, '{}'::jsonb, c.image_name
  FROM pim.product_changes c
  WHERE c.tenant_id = :tenant AND c.product_id = :product AND c.action = 'delete'
    AND NOT EXISTS (SELECT FROM pim.products p WHERE p.tenant_id = :tenant AND p.id = :product)
@@ -167,9 +171,6 @@ def import_changes(
 
 def _entry(row: Any) -> Entry:
     old, new = dict(row[10]), dict(row[11])
-    if row[2] == "delete":  # an image: shown by field, without what only bringing it back needs
-        data = old.get("data") or {}
-        old = {name: old[name] for name in _SHOWN if old.get(name) is not None} | data
     changes = {name: (old.get(name), new.get(name)) for name in {*old, *new} - {"sku_key"}}
     product_id, sku, action, version, seq, at, actor, source, job_id, request_id = row[:10]
     return Entry(product_id, sku, row[12], action, version, seq, at, actor, source, job_id, request_id, changes)

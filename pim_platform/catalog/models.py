@@ -103,11 +103,15 @@ class Product(Base):
 
 
 class ProductChange(Base):
-    """One product changed by one commit: the keys that differ, before and after (design D9)."""
+    """One product changed by one commit: the keys that differ, before and after (design D9).
+
+    Of a deleted product ``old`` is its ``data``, and ``image_*`` are its other columns; null in other entries.
+    """
 
     __tablename__ = "product_changes"
     __table_args__ = (
         CheckConstraint("action IN ('create', 'update', 'delete')", name="action"),
+        CheckConstraint("(action = 'delete') = (image_sku IS NOT NULL)", name="image"),
         Index("ix_product_changes_tenant_id_product_id", "tenant_id", "product_id", "commit_seq"),
         {"postgresql_partition_by": "RANGE (changed_at)"},
     )
@@ -125,3 +129,17 @@ class ProductChange(Base):
     source: Mapped[str] = mapped_column(Text)
     old: Mapped[dict[str, Any]] = mapped_column(JSONB)
     new: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    image_sku: Mapped[str | None] = mapped_column(Text)
+    image_name: Mapped[str | None] = mapped_column(Text)
+    image_active: Mapped[bool | None]
+    image_kind: Mapped[str | None] = mapped_column(Text)
+    image_parent_id: Mapped[UUID | None]
+    image_variant_group: Mapped[str | None] = mapped_column(Text)
+    image_source: Mapped[str | None] = mapped_column(Text)
+    image_source_id: Mapped[UUID | None]
+    image_job_id: Mapped[UUID | None]
+    image_attempt: Mapped[int | None]
+    image_source_row: Mapped[int | None] = mapped_column(BigInteger)
+    image_ai_readability_score: Mapped[float | None] = mapped_column(REAL)
+    image_created_seq: Mapped[int | None] = mapped_column(BigInteger)
+    image_created_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

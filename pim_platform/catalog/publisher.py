@@ -29,6 +29,14 @@ _COLUMNS = (
 #: What a tombstone has none of.
 _LIVE_COLUMNS = (*_COLUMNS, "parent_id", "variant_group", "job_id", "source_id")
 
+#: ClickHouse makes the tombstones itself, of all keys it has: nothing crosses from engine to engine.
+_ALL_GONE = """
+INSERT INTO segmentation.product_versions
+  (tenant_id, sku_key, data, updated_at, product_id, kind, source, created_at, version, is_deleted)
+SELECT tenant_id, sku_key, '{}', now64(6), product_id, 'simple', source, now64(6), {newest:UInt64}, 1
+FROM segmentation.product_versions FINAL WHERE tenant_id = {tenant:String}
+"""
+
 _LIVE = """
 COPY (SELECT tenant_id, sku_key, sku, name, data::text, updated_at AT TIME ZONE 'UTC', id, active::int, kind, source,
              created_at AT TIME ZONE 'UTC', commit_seq, 0, parent_id, variant_group, job_id, source_id
@@ -87,10 +95,11 @@ def publish(engine: Engine, clickhouse: Client, tenant_id: UUID, *, rebuild: boo
                     parameters={"tenant": str(tenant_id)},
                 )
             _stream(connection, clickhouse, _LIVE, _LIVE_COLUMNS, tenant_id, after)
-            with joining(
-                connection, sql.SQL(_DELETED).format(tenant=sql.Literal(str(tenant_id)), after=sql.Literal(after))
-            ):
-                _stream(connection, clickhouse, _GONE, _COLUMNS, tenant_id, after)
+            if not rebuild and _emptied(connection, tenant_id, after):
+                clickhouse.command(_ALL_GONE, parameters={"tenant": str(tenant_id), "newest": newest}, settings=_INSERT)
+            else:
+                with joining(connection, _deleted(tenant_id, after)):
+                    _stream(connection, clickhouse, _GONE, _COLUMNS, tenant_id, after)
         # What a slower transaction commits meanwhile has a higher number: writers hold the tenant's lock.
         connection.execute(
             "UPDATE pim.catalog_state SET published_seq = %s, typed_seq = CASE WHEN %s THEN 0 ELSE typed_seq END, "
@@ -98,6 +107,25 @@ def publish(engine: Engine, clickhouse: Client, tenant_id: UUID, *, rebuild: boo
             (newest, rebuild, rebuild, tenant_id),
         )
     return Published(newest, sent=True)
+
+
+def _deleted(tenant_id: UUID, after: int) -> sql.Composable:
+    return sql.SQL(_DELETED).format(tenant=sql.Literal(str(tenant_id)), after=sql.Literal(after))
+
+
+def _emptied(connection: psycopg.Connection[Any], tenant_id: UUID, after: int) -> bool:
+    """Whether commits later than ``after`` deleted products and the tenant has none left.
+
+    It may have been emptied later than the commit that is published: what comes back has a higher version still.
+    In the order of the primary key, or a planner without statistics reads the whole partition; EXISTS has no order.
+    """
+    row = connection.execute(
+        sql.SQL(
+            "SELECT CASE WHEN (SELECT id FROM pim.products WHERE tenant_id = {tenant} ORDER BY id LIMIT 1) IS NULL "
+            "THEN EXISTS {deleted} END"
+        ).format(deleted=_deleted(tenant_id, after), tenant=sql.Literal(str(tenant_id)))
+    ).fetchone()
+    return row == (True,)
 
 
 def _stream(

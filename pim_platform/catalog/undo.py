@@ -203,8 +203,8 @@ def undo_commits(
                 removed = sql.SQL("p.id IN (SELECT product_id FROM undo_plan WHERE outcome = 'remove')")
                 delete_rows(connection, tenant_id, seq, removed, author)
             if counts.recreated:
-                columns, record = restored_columns("r")
-                connection.execute(_RECREATE.format(columns=columns, record=record, **names))
+                columns, values = restored_columns("e")
+                connection.execute(_RECREATE.format(columns=columns, values=values, seqs=_array(commits), **names))
     if counts.conflicts and author.job_id is not None:
         with joining(connection, sql.Identifier("undo_plan")):
             connection.execute(_KEEP_CONFLICTS, {"tenant": tenant_id, "job": author.job_id})
@@ -255,8 +255,11 @@ _CONCERNED = sql.SQL("""
  SELECT FROM pim.products p WHERE p.tenant_id = {tenant} AND p.commit_seq >= {first} AND p.created_seq = ANY ({seqs}))
 """)
 
+# Of a deletion the plan holds what a page shows; the rest of the image is read where the product comes back.
 _ENTRIES = sql.SQL("""
-SELECT c.product_id, c.sku_key, c.action, c.version, c.old, c.new FROM pim.product_changes c
+SELECT c.product_id, c.sku_key, c.action, c.version, CASE c.action WHEN 'delete' THEN '{{}}' ELSE c.old END, c.new,
+       CASE c.action WHEN 'delete' THEN c.commit_seq END, c.image_sku, c.image_name
+FROM pim.product_changes c
 WHERE c.tenant_id = {tenant} AND c.commit_seq = ANY ({seqs})
 """)
 
@@ -267,9 +270,9 @@ SELECT c.product_id, max(c.sku_key),
        CASE WHEN bool_or(c.action = 'delete') THEN 'delete' WHEN bool_or(c.action = 'create') THEN 'create'
             ELSE 'update' END,
        max(c.version),
-       CASE WHEN bool_or(c.action = 'delete') THEN (array_agg(c.old) FILTER (WHERE c.action = 'delete'))[1]
-            ELSE coalesce((array_agg(f.old))[1], '{{}}') END,
-       coalesce((array_agg(f.new))[1], '{{}}')
+       CASE WHEN bool_or(c.action = 'delete') THEN '{{}}' ELSE coalesce((array_agg(f.old))[1], '{{}}') END,
+       coalesce((array_agg(f.new))[1], '{{}}'),
+       max(c.commit_seq) FILTER (WHERE c.action = 'delete'), max(c.image_sku), max(c.image_name)
 FROM pim.product_changes c
 LEFT JOIN (
   SELECT product_id, jsonb_object_agg(key, old) FILTER (WHERE old IS NOT NULL) AS old,
@@ -290,13 +293,14 @@ GROUP BY c.product_id
 # Every writer moves a product's commit number, so one of the undone commits there says that nobody came after.
 _DECIDE = sql.SQL("""
 CREATE TEMP TABLE undo_plan ON COMMIT DROP AS
-WITH entries (product_id, sku_key, action, version, old, new) AS (
+WITH entries (product_id, sku_key, action, version, old, new, deleted_seq, sku, name) AS (
   {entries}
   UNION ALL
-  SELECT p.id, p.sku_key, 'create', p.version, '{{}}', '{{}}' FROM pim.products p
+  SELECT p.id, p.sku_key, 'create', p.version, '{{}}', '{{}}', NULL, NULL, NULL FROM pim.products p
   WHERE p.tenant_id = {tenant} AND p.commit_seq >= {first} AND p.created_seq = ANY ({seqs})),
 met AS (
   SELECT e.product_id, e.sku_key, e.action, coalesce(p.version, e.version) AS version, p.id IS NOT NULL AS live,
+         e.deleted_seq, e.sku, e.name,
          CASE WHEN l.product_id IS NULL OR e.action <> 'update' THEN e.old WHEN l.touched ? '' THEN '{{}}'
               ELSE e.old - l.keys END AS old,
          CASE WHEN l.product_id IS NULL OR e.action <> 'update' THEN e.new WHEN l.touched ? '' THEN '{{}}'
@@ -310,7 +314,7 @@ met AS (
   LEFT JOIN pim.products p ON p.tenant_id = {tenant} AND p.id = e.product_id
   LEFT JOIN undo_later l ON l.product_id = e.product_id
   WHERE e.action <> 'create' OR p.id IS NOT NULL)
-SELECT product_id, sku_key, version, old, new, conflicts, later_seq, NULL::uuid AS other_id,
+SELECT product_id, sku_key, version, old, new, deleted_seq, sku, name, conflicts, later_seq, NULL::uuid AS other_id,
        CASE action WHEN 'update' THEN CASE WHEN live AND (old <> '{{}}' OR new <> '{{}}') THEN 'restore' ELSE 'keep' END
                    WHEN 'create' THEN CASE WHEN untouched THEN 'remove' ELSE 'keep' END
                    ELSE CASE WHEN live OR replaced THEN 'keep' ELSE 'recreate' END END AS outcome,
@@ -361,15 +365,16 @@ WITH logged AS (
          {source}, '{{}}', '{{}}'
   FROM undo_plan u WHERE u.outcome = 'recreate')
 INSERT INTO pim.products (tenant_id, id, sku_key, version, commit_seq, {columns})
-SELECT {tenant}, u.product_id, u.sku_key, u.version + 1, {seq}, {columns}
-FROM undo_plan u CROSS JOIN LATERAL jsonb_to_record(u.old) {record}
-WHERE u.outcome = 'recreate'
+SELECT {tenant}, u.product_id, u.sku_key, u.version + 1, {seq}, {values}
+FROM undo_plan u JOIN pim.product_changes e
+  ON e.tenant_id = {tenant} AND e.commit_seq = u.deleted_seq AND e.product_id = u.product_id
+WHERE u.outcome = 'recreate' AND e.commit_seq = ANY ({seqs}) AND e.action = 'delete'
 """)
 
 _PAGE = """
-SELECT u.sku_key, u.product_id, coalesce(p.sku, u.old ->> 'sku', u.sku_key), u.outcome, u.reason,
+SELECT u.sku_key, u.product_id, coalesce(p.sku, u.sku, u.old ->> 'sku', u.sku_key), u.outcome, u.reason,
        CASE WHEN u.outcome = 'restore' THEN jsonb_build_array(u.new, u.old) END, u.conflicts, u.later_seq, u.other_id,
-       coalesce(p.name, u.old ->> 'name', '')
+       coalesce(p.name, u.name, u.old ->> 'name', '')
 FROM undo_plan u LEFT JOIN pim.products p ON p.tenant_id = %(tenant)s AND p.id = u.product_id
 WHERE (u.sku_key, u.product_id) > (%(after)s, %(after_id)s)
   AND CASE coalesce(%(only)s, '') WHEN '' THEN true WHEN 'conflict' THEN u.outcome = 'keep' OR u.conflicts IS NOT NULL
@@ -381,8 +386,9 @@ ORDER BY u.sku_key, u.product_id LIMIT %(limit)s
 _KEEP_CONFLICTS = """
 INSERT INTO pim.undo_conflicts (tenant_id, job_id, sku_key, product_id, sku, name, outcome, reason, fields, later_seq,
                                 other_product_id)
-SELECT %(tenant)s, %(job)s, u.sku_key, u.product_id, coalesce(p.sku, u.old ->> 'sku', u.sku_key),
-       coalesce(p.name, u.old ->> 'name', ''), u.outcome, u.reason, coalesce(u.conflicts, '{}'), u.later_seq, u.other_id
+SELECT %(tenant)s, %(job)s, u.sku_key, u.product_id, coalesce(p.sku, u.sku, u.old ->> 'sku', u.sku_key),
+       coalesce(p.name, u.name, u.old ->> 'name', ''), u.outcome, u.reason, coalesce(u.conflicts, '{}'), u.later_seq,
+       u.other_id
 FROM undo_plan u LEFT JOIN pim.products p ON p.tenant_id = %(tenant)s AND p.id = u.product_id
 WHERE u.outcome = 'keep' OR u.conflicts IS NOT NULL
 """
@@ -416,7 +422,7 @@ def _plan(connection: psycopg.Connection[Any], tenant_id: UUID, commits: Sequenc
     names: dict[str, sql.Composable] = {
         "tenant": sql.Literal(tenant_id),
         "first": sql.Literal(min(commits, default=0)),
-        "seqs": sql.SQL("{}::bigint[]").format(sql.Literal(list(commits))),
+        "seqs": _array(commits),
     }
     with joining(connection, _CONCERNED.format(**names)):
         connection.execute(_TOUCHED.format(**names))
@@ -425,6 +431,10 @@ def _plan(connection: psycopg.Connection[Any], tenant_id: UUID, commits: Sequenc
         connection.execute(_DECIDE.format(entries=entries, **names))
         connection.execute("ANALYZE undo_plan (product_id, sku_key, outcome)")
         connection.execute(_TAKEN.format(**names))
+
+
+def _array(commits: Sequence[int]) -> sql.Composable:
+    return sql.SQL("{}::bigint[]").format(sql.Literal(list(commits)))
 
 
 def _drop(connection: psycopg.Connection[Any]) -> None:

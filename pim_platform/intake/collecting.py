@@ -42,8 +42,8 @@ _GRACE = timedelta(days=1)
 _RAW_ROWS = text(
     "SELECT DISTINCT job_id, attempt FROM pim.products "
     "WHERE tenant_id = :tenant AND job_id IS NOT NULL AND attempt IS NOT NULL "
-    "UNION SELECT DISTINCT (old ->> 'job_id')::uuid, (old ->> 'attempt')::int FROM pim.product_changes "
-    "WHERE tenant_id = :tenant AND action = 'delete' AND old ->> 'job_id' IS NOT NULL AND old ->> 'attempt' IS NOT NULL"
+    "UNION SELECT DISTINCT image_job_id, image_attempt FROM pim.product_changes "
+    "WHERE tenant_id = :tenant AND action = 'delete' AND image_job_id IS NOT NULL AND image_attempt IS NOT NULL"
 )
 
 #: The newest full feed of each source: its staged keys say what the next one lacks (design D6).

@@ -47,7 +47,7 @@ CROSS JOIN LATERAL jsonb_object_keys(c.old || c.new) k (key)
 WHERE c.tenant_id = :tenant AND c.commit_seq = :seq AND c.action = 'update'
 """
 _DELETED = """
-SELECT NULL::bigint, c.old ->> 'sku', c.product_id::text, 'delete', 'name', (c.old -> 'name')::text, NULL
+SELECT NULL::bigint, c.image_sku, c.product_id::text, 'delete', 'name', to_jsonb(c.image_name)::text, NULL
 FROM pim.product_changes c WHERE c.tenant_id = :tenant AND c.commit_seq = :seq AND c.action = 'delete'
 """
 

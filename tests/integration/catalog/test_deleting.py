@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from pim_platform.catalog.deleting import IMAGE, Selection, count_products, delete_products
+from pim_platform.catalog.joins import MANY
 from pim_platform.catalog.typed_relations import refresh_typed_relations, typed_rows
 from pim_platform.errors import InvalidRequest, TenantBusy
 from pim_platform.intake.workspace import Workspace
@@ -75,13 +76,14 @@ def test_a_catalogue_is_never_deleted_by_leaving_something_out(catalogue: Catalo
 
 
 def test_the_log_holds_the_whole_image(catalogue: Catalogue) -> None:
-    before = catalogue.rows()["A-1"]
+    found = text("SELECT * FROM pim.products WHERE tenant_id = :tenant AND sku = 'A-1'")
+    with tenant_session(catalogue.workspace.app, catalogue.tenant.id) as session:
+        before = session.execute(found, {"tenant": catalogue.tenant.id}).one()._mapping
     seq = catalogue.delete("A-1")
     query = text("SELECT * FROM pim.product_changes WHERE tenant_id = :tenant AND commit_seq = :seq")
     with tenant_session(catalogue.workspace.app, catalogue.tenant.id) as session:
         row = session.execute(query, {"tenant": catalogue.tenant.id, "seq": seq}).one()
-    assert set(row.old) == set(IMAGE)
-    assert row.old["data"] == before["data"]
+    assert {name: row._mapping[kept] for name, kept in IMAGE.items()} == {name: before[name] for name in IMAGE}
     assert (row.action, row.product_id, row.version, row.sku_key) == ("delete", before["id"], 2, "a-1")
     assert (row.actor, row.source, row.new) == ("tester", "api", {})
 
@@ -108,3 +110,49 @@ def test_a_busy_catalogue_is_told_after_the_wait(catalogue: Catalogue) -> None:
         with pytest.raises(TenantBusy), tenant_session(workspace.app, tenant.id) as session:
             delete_products(session, Selection(everything=True), AUTHOR, wait_seconds=0.05)
     assert len(catalogue.rows()) == 3
+
+
+def test_a_catalogue_that_is_deleted_whole_leaves_both_relations_and_nobody_elses(
+    catalogue: Catalogue, make_tenant: Callable[..., TenantInfo], tmp_path: Any
+) -> None:
+    workspace = catalogue.workspace
+    other = Catalogue(workspace, make_tenant(), tmp_path)
+    other.write({"sku": "A-1", "name": "another tenant's"})
+    catalogue.write(*({"sku": f"N-{n}", "name": f"product {n}"} for n in range(MANY)))
+
+    def typed(one: Catalogue) -> int:
+        one.assert_engines_agree()
+        refresh_typed_relations(workspace.app, workspace.ddl, workspace.clickhouse, one.tenant)
+        return typed_rows(workspace.clickhouse, one.tenant)
+
+    assert (typed(catalogue), typed(other)) == (MANY + 3, 1)
+    before = catalogue.values()
+    with tenant_session(workspace.app, catalogue.tenant.id) as session:
+        seq = delete_products(session, Selection(everything=True), AUTHOR).commit_seq
+    assert seq is not None
+    assert (typed(catalogue), typed(other)) == (0, 1)
+    kept = workspace.clickhouse.query(f"SELECT count() FROM `{catalogue.tenant.relation}`.product_rows").result_rows
+    assert [tuple(row) for row in kept] == [(0,)]
+    catalogue.write({"sku": "N-1", "name": "new"})
+    assert (typed(catalogue), typed(other)) == (1, 1)
+    catalogue.undo(seq, recreated=MANY + 2, kept=1, conflicts=1)
+    assert (typed(catalogue), typed(other)) == (MANY + 3, 1)
+    assert catalogue.values() == before | {"N-1": {"name": "new"}}
+
+
+def test_a_whole_catalogue_that_goes_and_partly_comes_back_before_it_is_published(catalogue: Catalogue) -> None:
+    with tenant_session(catalogue.workspace.app, catalogue.tenant.id) as session:
+        delete_products(session, Selection(everything=True), AUTHOR)
+    catalogue.write({"sku": "A-1", "name": "again"})
+    catalogue.assert_engines_agree()
+    assert set(catalogue.rows()) == {"A-1"}
+
+
+def test_one_product_and_then_all_others_deleted_between_two_publications_are_gone(catalogue: Catalogue) -> None:
+    catalogue.assert_engines_agree()
+    with tenant_session(catalogue.workspace.app, catalogue.tenant.id) as session:
+        delete_products(session, Selection(skus=("A-1",)), AUTHOR)
+    with tenant_session(catalogue.workspace.app, catalogue.tenant.id) as session:
+        delete_products(session, Selection(everything=True), AUTHOR)
+    catalogue.assert_engines_agree()
+    assert catalogue.rows() == {}

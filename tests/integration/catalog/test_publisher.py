@@ -158,8 +158,8 @@ def delete(workspace: Workspace, tenant: TenantInfo, key: str) -> None:
         WITH seq AS (UPDATE pim.catalog_state SET commit_seq = commit_seq + 1 RETURNING tenant_id, commit_seq),
         gone AS (DELETE FROM pim.products WHERE sku_key = :key RETURNING *)
         INSERT INTO pim.product_changes (tenant_id, commit_seq, product_id, changed_at, action, sku_key, version,
-                                         actor, source, old, new)
-        SELECT gone.tenant_id, seq.commit_seq, id, now(), 'delete', sku_key, version + 1, 'test', 'ui', '{}', '{}'
+                                         actor, source, old, new, image_sku)
+        SELECT gone.tenant_id, seq.commit_seq, id, now(), 'delete', sku_key, version + 1, 'test', 'ui', '{}', '{}', sku
         FROM gone, seq
         """,
         key=key,
