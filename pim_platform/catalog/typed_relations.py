@@ -17,6 +17,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from psycopg import sql
 from sqlalchemy import Engine
 
+from pim_platform.catalog.joins import MANY
 from pim_platform.catalog.lock import lock_publisher
 from pim_platform.catalog.schema import FieldType, ProductSchema, SchemaField
 from pim_platform.catalog.schemas import current_schema
@@ -319,7 +320,13 @@ def _load_table(clickhouse: Client, tenant: TenantInfo, schema: ProductSchema, a
     )
     selected = _in_parts(schema, f"SELECT {', '.join(values)} FROM (SELECT *, {_texts(schema)} AS texts ")
     due = {"tenant": str(tenant.id), "after": after}
-    rows, slices = _slices(clickhouse, due)
+    rows, live, slices = _slices(clickhouse, due)
+    if rows >= MANY and not live and _is_empty(clickhouse, tenant):
+        # A tombstone for each row would say the same, and keep the room of both.
+        clickhouse.command(
+            f"TRUNCATE TABLE {quote_identifier(tenant.relation)}.product_rows", settings={"max_table_size_to_drop": 0}
+        )
+        return
     for keys, bounds in slices:
         clickhouse.command(
             f"INSERT INTO {quote_identifier(tenant.relation)}.product_rows ({', '.join(map(quote_identifier, names))}) "
@@ -328,6 +335,15 @@ def _load_table(clickhouse: Client, tenant: TenantInfo, schema: ProductSchema, a
             parameters=due | bounds,
             settings={"materialize_skip_indexes_on_insert": int(rows <= _INDEXED_ROWS)},
         )
+
+
+def _is_empty(clickhouse: Client, tenant: TenantInfo) -> bool:
+    """Whether no product of the tenant is left in what is published."""
+    found = clickhouse.query(
+        "SELECT 1 FROM segmentation.product_versions FINAL WHERE tenant_id = {tenant:String} LIMIT 1",
+        parameters={"tenant": str(tenant.id)},
+    )
+    return not found.result_rows
 
 
 #: Fields that are extracted together. Each field of a tuple costs what the tuple's type does: one of a thousand fields
@@ -349,30 +365,32 @@ def _in_parts(schema: ProductSchema, expressions: str) -> str:
     return re.sub(r"\bd\.`([a-z0-9_]+)`", lambda found: f"d{part_of[found[1]]}.`{found[1]}`", expressions)
 
 
-def _slices(clickhouse: Client, due: dict[str, object]) -> tuple[int, list[tuple[str, dict[str, str]]]]:
-    """The number of rows, and ranges of keys that hold about SLICE_BYTES each: a condition and its parameters.
+def _slices(clickhouse: Client, due: dict[str, object]) -> tuple[int, bool, list[tuple[str, dict[str, str]]]]:
+    """The number of rows, whether some are no tombstones, and ranges of keys: each a condition and its parameters.
 
-    Ranges rather than hashes, because the key is the order of both tables: each statement reads its own stretch.
+    A range holds about SLICE_BYTES. Ranges rather than hashes, because the key is the order of both tables: each statement reads its own stretch.
     """
     found = clickhouse.query(
-        f"SELECT count(), sum(length(data)), arraySort(groupArraySample({_SAMPLED_KEYS}, 1)(hex(sku_key))) "
+        f"SELECT count(), sum(length(data)), arraySort(groupArraySample({_SAMPLED_KEYS}, 1)(hex(sku_key))), "
+        "min(is_deleted) = 0 "
         "FROM segmentation.product_versions WHERE tenant_id = {tenant:String} AND version > {after:UInt64}",
         parameters=due,
     )
-    rows, size, sample = found.result_rows[0]
+    rows, size, sample, live = found.result_rows[0]
     count = min(-(-int(size) // SLICE_BYTES), len(sample))
     edges = sorted({sample[len(sample) * number // count] for number in range(1, count)})
     if not edges:
-        return int(rows), [("", {})]
+        return int(rows), bool(live), [("", {})]
     between = [
         (" AND sku_key >= unhex({first:String}) AND sku_key < unhex({last:String})", {"first": first, "last": last})
         for first, last in itertools.pairwise(edges)
     ]
-    return int(rows), [
+    ranges = [
         (" AND sku_key < unhex({last:String})", {"last": edges[0]}),
         *between,
         (" AND sku_key >= unhex({first:String})", {"first": edges[-1]}),
     ]
+    return int(rows), bool(live), ranges
 
 
 def _escape(text: str) -> str:
