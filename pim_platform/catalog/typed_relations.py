@@ -368,7 +368,8 @@ def _in_parts(schema: ProductSchema, expressions: str) -> str:
 def _slices(clickhouse: Client, due: dict[str, object]) -> tuple[int, bool, list[tuple[str, dict[str, str]]]]:
     """The number of rows, whether some are no tombstones, and ranges of keys: each a condition and its parameters.
 
-    A range holds about SLICE_BYTES. Ranges rather than hashes, because the key is the order of both tables: each statement reads its own stretch.
+    A range holds about SLICE_BYTES. Ranges rather than hashes, because the key is the order of both tables: each
+    statement reads its own stretch.
     """
     found = clickhouse.query(
         f"SELECT count(), sum(length(data)), arraySort(groupArraySample({_SAMPLED_KEYS}, 1)(hex(sku_key))), "
