@@ -15,7 +15,7 @@ import polars as pl
 from pim_platform.catalog.merge_patch import merge_patch
 from pim_platform.catalog.models import Product
 from pim_platform.catalog.products import as_json
-from pim_platform.catalog.schema import PRODUCT_COLUMNS, ProductSchema, SchemaField
+from pim_platform.catalog.schema import PRODUCT_COLUMNS, ProductSchema
 from pim_platform.errors import InvalidRequest
 from pim_platform.intake.staging import stage_records
 from pim_platform.intake.vocabulary import LOCALE, bcp47
@@ -167,11 +167,3 @@ def _same(value: Any, now: Any) -> bool:
     if isinstance(value, str) and isinstance(now, str):  # times may be written with Z
         return value.replace("Z", "+00:00") == now
     return False
-
-
-def field_of(schema: ProductSchema, name: str, path: str) -> SchemaField:
-    """The schema's field of that name. Raises InvalidRequest with code ``unknown_field``."""
-    found = schema.field(name)
-    if found is None:
-        raise _unknown(path, name, schema)
-    return found

@@ -55,11 +55,6 @@ def clickhouse_errors(doing: str) -> Iterator[None]:
         ) from error
 
 
-def forget_clients() -> None:
-    """Drop the clients of this process (after its servers stopped)."""
-    _client.cache_clear()
-
-
 def quote_identifier(name: str) -> str:
     """``name`` as a ClickHouse identifier."""
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"

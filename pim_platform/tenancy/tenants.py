@@ -196,11 +196,3 @@ def change_tenant(session: Session, changes: TenantSettings, *, actor: Actor) ->
         session.flush()
         record(session, actor, "tenant.changed", "tenant", str(tenant.id), changes=differing, before=before)
     return _info(tenant)
-
-
-def set_confirm_policy(engine: Engine, tenant_id: UUID, policy: ConfirmPolicy, *, actor: Actor) -> None:
-    """Say when a proposed mapping may be confirmed without a person (design, section 3)."""
-    with tenant_session(engine, tenant_id) as session:
-        tenant = session.get_one(Tenant, tenant_id)
-        tenant.confirm_policy = policy
-        record(session, actor, "tenant.policy_changed", "tenant", str(tenant_id), confirm_policy=policy)

@@ -9,7 +9,7 @@ so that the n-th rating and the n-th comment belong together. Name/value lists (
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -199,15 +199,3 @@ def text_of(value: Any) -> str:
     if value is False:
         return "false"
     return str(value)
-
-
-def unstorable(texts: Iterable[str]) -> str | None:
-    """The first text that no engine takes, because it holds a NUL or half of a surrogate pair; else None."""
-    for text in texts:
-        if "\0" in text:
-            return text
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            return text
-    return None

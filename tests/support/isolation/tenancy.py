@@ -254,9 +254,3 @@ def _(two: Two) -> Any:
     with pytest.raises(NotFound):
         tenants.get_tenant(two.workspace.app, uuid4())
     return tenants.get_tenant(two.workspace.app, two.a.id)
-
-
-@case("tenancy.tenants.set_confirm_policy")
-def _(two: Two) -> Any:
-    tenants.set_confirm_policy(two.workspace.app, two.a.id, "all_sure", actor=ACTOR)
-    tenants.set_confirm_policy(two.workspace.app, two.a.id, "never", actor=ACTOR)
