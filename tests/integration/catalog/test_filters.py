@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 import pytest
@@ -11,11 +10,10 @@ from pim_platform.catalog.filters import Filter
 from pim_platform.catalog.matching import matching
 from pim_platform.catalog.schemas import current_schema
 from pim_platform.errors import InvalidRequest
-from pim_platform.intake.bulk import bulk_upsert
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
-from pim_platform.tenancy.audit import Actor
-from pim_platform.tenancy.tenants import TenantInfo, create_tenant
+from pim_platform.tenancy.tenants import TenantInfo
+from tests.support.catalogues import stocked
 
 PRODUCTS: list[dict[str, Any]] = [
     {
@@ -39,15 +37,7 @@ def find(workspace: Workspace, tenant: TenantInfo, *query: tuple[str, str]) -> l
 @pytest.fixture(scope="module")
 def tenant(workspace: Workspace) -> TenantInfo:
     """One for all tests here that only read."""
-    return stocked(workspace)
-
-
-def stocked(workspace: Workspace) -> TenantInfo:
-    made = create_tenant(
-        workspace.app, "s" + uuid.uuid4().hex[:12], currency="EUR", locale="en-US", timezone="UTC", actor=Actor("test")
-    )
-    bulk_upsert(workspace, made.id, PRODUCTS, actor=Actor("test"))
-    return made
+    return stocked(workspace, PRODUCTS)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +15,8 @@ from pim_platform.errors import InvalidRequest
 from pim_platform.intake.bulk import bulk_upsert
 from pim_platform.intake.workspace import Workspace
 from pim_platform.tenancy.audit import Actor
-from pim_platform.tenancy.tenants import TenantInfo, create_tenant
+from pim_platform.tenancy.tenants import TenantInfo
+from tests.support.catalogues import stocked
 
 PRODUCTS: list[dict[str, Any]] = [
     {"sku": "TENT-1", "name": "Red tent", "price": 30, "brand": "Öko"},
@@ -31,15 +31,7 @@ PRODUCTS: list[dict[str, Any]] = [
 @pytest.fixture(scope="module")
 def tenant(workspace: Workspace) -> TenantInfo:
     """One for all tests here that only read."""
-    return stocked(workspace)
-
-
-def stocked(workspace: Workspace) -> TenantInfo:
-    made = create_tenant(
-        workspace.app, "s" + uuid.uuid4().hex[:12], currency="EUR", locale="en-US", timezone="UTC", actor=Actor("test")
-    )
-    bulk_upsert(workspace, made.id, PRODUCTS, actor=Actor("test"))
-    return made
+    return stocked(workspace, PRODUCTS)
 
 
 def ask(workspace: Workspace, tenant: TenantInfo, q: str = "", *filters: tuple[str, str], **more: Any) -> SearchPage:
@@ -132,7 +124,7 @@ def test_what_has_no_order_is_refused(workspace: Workspace, tenant: TenantInfo, 
 
 
 def test_a_search_follows_writes_at_once(workspace: Workspace) -> None:
-    tenant = stocked(workspace)
+    tenant = stocked(workspace, PRODUCTS)
     bulk_upsert(workspace, tenant.id, [{"sku": "TENT-1", "name": "Boot"}], actor=Actor("test"))
     assert ask(workspace, tenant, "boot").keys == ["tent-1"]
     assert ask(workspace, tenant, "red tent").keys == ["tent-2"]
