@@ -6,18 +6,24 @@ from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
+import polars as pl
 import pyarrow as pa
 import pytest
+from sqlalchemy.orm import Session
 
 from pim_platform.catalog import choosing, editing, products, schemas, scores
+from pim_platform.catalog.schema import ProductSchema
+from pim_platform.catalog.schema_changes import Step, plan_changes
 from pim_platform.errors import NotFound
 from pim_platform.intake import (
     bulk_jobs,
     cancelling,
     confirmations,
+    converting,
     provenance,
     running,
     schema_changing,
+    schema_effects,
     scoring,
     undoing,
     wanted,
@@ -271,6 +277,43 @@ def _(two: Two) -> Any:
 @case("intake.schema_changing.run_schema_change")
 def _(two: Two) -> Any:
     return _changed(two)
+
+
+@case("intake.schema_effects.effects_of")
+def _(two: Two) -> Any:
+    name = _new_field(two)
+    with two.session() as session:
+        after, steps = plan_changes(schemas.current_schema(session), [{"op": "remove", "name": name}])
+        (effect,) = schema_effects.effects_of(session, after, steps)
+        assert effect.breaks == 1
+        return effect
+
+
+@case("intake.converting.converted_values")
+def _(two: Two) -> Any:
+    name = _new_field(two)
+    with two.session() as session:
+        after, steps = _retyped(session, name)
+        connection = driver_connection(session)
+        own = pl.concat(converting.converted_values(connection, two.a.id, after, steps[0]))
+        assert own.height == 1
+        assert list(converting.converted_values(connection, two.b.id, after, steps[0])) == []
+        return own.rows()
+
+
+@case("intake.converting.edits_of")
+def _(two: Two) -> Any:
+    name = _new_field(two)
+    with two.session() as session:
+        after, steps = _retyped(session, name)
+        connection = driver_connection(session)
+        edits, _ = converting.edits_of(connection, two.b.id, after, steps)
+        assert [edit.column.name for edit in edits] == [name]
+        return connection.execute("SELECT sku_key, value FROM converted_0").fetchall()
+
+
+def _retyped(session: Session, name: str) -> tuple[ProductSchema, list[Step]]:
+    return plan_changes(schemas.current_schema(session), [{"op": "retype", "name": name, "type": "number"}])
 
 
 def _changed(two: Two) -> Any:
