@@ -2,7 +2,8 @@
 
 After draft-ietf-httpapi-idempotency-key-header-07: the same key with the same request gets the first answer again,
 with another request 422, while the first is at work 409. Keys belong to a tenant and a caller. What failed without
-changing anything is not kept: the key is free again, so that a corrected request may use it.
+changing anything is not kept: the key is free again, so that a corrected request may use it. A route above tenants
+takes none: an answer is kept in a tenant, with its row level security and its retention, and such a request has none.
 """
 
 from __future__ import annotations
@@ -182,11 +183,11 @@ def _add(digest: Any, *texts: str) -> None:
 
 
 def describe_key(method: str, operation: dict[str, Any], responses: dict[int | str, dict[str, Any]]) -> None:
-    """Put the key's header field and its problems into the OpenAPI operation of a route behind a credential.
+    """Put the key's header field and its problems into the OpenAPI operation of a route that takes one.
 
     ``responses`` describes 409 and 422.
     """
-    if method.upper() not in METHODS or "x-role" not in operation:
+    if method.upper() not in METHODS or "x-role" not in operation or "x-above-tenants" in operation:
         return
     parameters = operation.setdefault("parameters", [])
     if not any(one["in"] == "header" and one["name"].lower() == HEADER.lower() for one in parameters):

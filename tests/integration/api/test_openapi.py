@@ -75,6 +75,13 @@ def test_a_models_own_examples_are_valid(document: dict[str, Any]) -> None:
             assert validator.is_valid(example), f"{name}: {[error.message for error in validator.iter_errors(example)]}"
 
 
+def test_what_takes_an_idempotency_key_says_so_and_nothing_else_does(document: dict[str, Any]) -> None:
+    for method, path, operation in _operations(document):
+        named = "idempotency-key" in {one["name"].lower() for one in operation.get("parameters", ())}
+        behind_a_credential = "x-role" in operation and "x-above-tenants" not in operation
+        assert named == (method in ("POST", "PATCH") and behind_a_credential), f"{method} {path}"
+
+
 def test_operation_ids_are_unique_and_plain(document: dict[str, Any]) -> None:
     ids = [operation["operationId"] for _, _, operation in _operations(document)]
     assert len(ids) == len(set(ids)), sorted(one for one in ids if ids.count(one) > 1)

@@ -265,6 +265,21 @@ def test_a_person_changes_the_own_password_knowing_the_present_one(app: FastAPI,
     assert ana.log_in(NEW).status_code == 200
 
 
+def test_a_change_of_password_that_is_sent_again_changes_nothing_twice(app: FastAPI, boss: Api) -> None:
+    ana = make_person(app, boss.workspace, (boss.tenant, "viewer"))
+    ana.log_in()
+    path, body = "/api/pim/me/password/", {"current_password": PASSWORD, "new_password": NEW}
+    old = {"Authorization": f"Bearer {ana.tokens['access_token']}", "Idempotency-Key": "a-1"}
+    assert ana.client.post(path, json=body, headers=old).status_code == 204
+    again = ana.client.post(path, json=body, headers=old)
+    assert_problem(again, 401, "unauthorized")
+    assert "idempotency-replayed" not in again.headers
+    assert ana.log_in(NEW).status_code == 200
+    new = {"Authorization": f"Bearer {ana.tokens['access_token']}"}
+    assert_problem(ana.client.post(path, json=body, headers=old | new), 401, "wrong_login")
+    assert ana.log_in(NEW).status_code == 200, "the password is what the first made it"
+
+
 # --- keys ------------------------------------------------------------------------------------------------------------
 
 
