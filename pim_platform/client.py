@@ -14,223 +14,33 @@ What it does beside calling: it waits and tries again where the API asks for pat
 so that trying again does nothing twice; files stream both ways; lists are followed to their end. A problem that the
 API answers is raised as :class:`pim_platform.errors.ApiProblem` with the API's own ``code`` and ``fix``.
 
-Answers are the JSON objects that the API documents (``/docs``), as typed dictionaries. Importing this module costs
-httpx and tenacity, nothing of the platform.
+Answers are the JSON objects that the API documents (``/docs``), as typed dictionaries
+(:mod:`pim_platform.client_answers`). Importing this module costs httpx and tenacity, nothing of the platform.
 """
 
 from __future__ import annotations
 
 import os
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Literal, Self, TypedDict, cast
+from typing import Any, BinaryIO, cast
 
-import httpx
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
-
-from pim_platform.errors import ApiProblem, ApiUnreachable
+from pim_platform.client_answers import BulkResult, Import, Product, Upload
+from pim_platform.client_requests import Requests
 from pim_platform.storage import exact_json
 
 #: Products that one bulk upsert may hold.
 BULK = 10_000
 #: States in which an import rests: at its end, or waiting for a person.
 RESTING = ("done", "failed", "cancelled", "undone", "mapping", "staged", "held")
-
-_RETRY_STATUSES = (429, 503)
-#: Longest the client waits between two tries, whatever `Retry-After` says, in seconds.
-_PATIENCE = 60.0
 _POLL_SECONDS = (0.2, 2.0)
-_CHUNK = 1024**2
 
 
-class Ledger(TypedDict):
-    """What became of every record of a file; `read` is the sum of the others."""
-
-    read: int
-    created: int
-    updated: int
-    unchanged: int
-    rejected: int
-    superseded: int
-    merged: int
-
-
-class Upload(TypedDict):
-    """A landed file and what the platform makes of it."""
-
-    job_id: str
-    state: str
-    reason_code: str | None
-    reason: str | None
-    filename: str
-    source: str
-    dry_run: bool
-    row_count: int | None
-    row_count_exact: bool
-    skipped: bool
-    headers: list[str]
-    sample_rows: list[dict[str, Any]]
-    suggested_schema: dict[str, Any]
-    suggested_mapping: dict[str, str]
-    columns: list[dict[str, Any]]
-    groupings: list[dict[str, Any]]
-    notices: list[str]
-    dialect: dict[str, Any]
-
-
-class Import(TypedDict):
-    """An import job."""
-
-    job_id: str
-    state: str
-    reason_code: str | None
-    reason: str | None
-    filename: str
-    format: str
-    source: str
-    dry_run: bool
-    attempt: int
-    row_count: int | None
-    imported_count: int
-    ledger: Ledger | None
-    reject_reasons: dict[str, int]
-    repairs: dict[str, int]
-    progress: dict[str, Any]
-    created_at: str
-    finished_at: str | None
-
-
-class Product(TypedDict):
-    """A product; the fields of the tenant's schema are in `data`."""
-
-    id: str
-    sku: str
-    name: str
-    active: bool
-    kind: Literal["simple", "parent", "variant", "bundle"]
-    parent_id: str | None
-    variant_group: str | None
-    data: dict[str, Any]
-    source: str
-    ai_readability_score: float | None
-    version: int
-    created_at: str
-    updated_at: str
-
-
-class BulkResult(TypedDict):
-    """What became of the records of one bulk upsert."""
-
-    created: int
-    updated: int
-    unchanged: int
-    rejected: int
-    superseded: int
-    errors: list[dict[str, Any]]
-    published: bool
-
-
-class Client:
-    """A connection to one installation with one key.
-
-    ``url`` is the API's address, ``key`` an API key (``pim_...``) or an access token, which needs ``tenant``, the slug
-    of the one that is meant, where its person has several. ``attempts``: how often a request is sent at most.
-    ``timeout``: seconds without a byte after which a connection counts as dead; a proposal of a large file is worked
-    out before the upload is answered. ``transport``: another way to the application, for tests.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        key: str,
-        *,
-        tenant: str | None = None,
-        attempts: int = 6,
-        timeout: float = 120.0,
-        transport: httpx.BaseTransport | None = None,
-    ) -> None:
-        self._http = httpx.Client(
-            base_url=url.rstrip("/"),
-            headers={"Authorization": f"Bearer {key}", "User-Agent": "pim-platform-client"}
-            | ({"X-Tenant": tenant} if tenant else {}),
-            timeout=httpx.Timeout(timeout, connect=10.0),
-            transport=transport,
-        )
-        self._attempts = attempts
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
-
-    # --- any request ------------------------------------------------------------------------------------------------
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, Any] | None = None,
-        json: Any = None,
-        headers: Mapping[str, str] | None = None,
-        idempotency_key: str | None = None,
-        data: Mapping[str, Any] | None = None,
-        files: Mapping[str, tuple[str, BinaryIO]] | None = None,
-    ) -> Any:
-        """Send a request and return the JSON of its answer; None where there is none.
-
-        Parameters that are None are left out. Decimals in ``json`` are sent as the numbers they are. Raises ApiProblem
-        for an answer of 400 and above, ApiUnreachable where there is none.
-        """
-        answer = self._send(
-            method,
-            path,
-            params=_given(params),
-            headers=self._headers(method, headers, idempotency_key, json is not None),
-            content=None if json is None else exact_json.dumps(json).encode(),
-            data=_given(data),
-            files=files,
-        )
-        return exact_json.loads(answer.content) if answer.content else None
-
-    def pages(self, path: str, items: str, **params: Any) -> Iterator[dict[str, Any]]:
-        """The objects under ``items`` of every page of a list, fetched as they are asked for."""
-        while True:
-            page = self.request("GET", path, params=params)
-            yield from page[items]
-            if not page.get("next_cursor"):
-                return
-            params["cursor"] = page["next_cursor"]
-
-    def download(
-        self, path: str, target: Path | str | BinaryIO, *, params: Mapping[str, Any] | None = None, method: str = "GET"
-    ) -> int:
-        """Stream an answer into a file and return its bytes.
-
-        A file named by its path appears when it is complete, never in part. Raises ApiProblem, ApiUnreachable.
-        """
-        if not isinstance(target, str | os.PathLike):
-            return self._stream(method, path, target, params)
-        part = Path(f"{target}.part")
-        try:
-            with part.open("wb") as file:
-                size = self._stream(method, path, file, params)
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
-        return size
+class Client(Requests):
+    """The operations of one installation's API, with one key; a context manager that closes its connections."""
 
     # --- imports ----------------------------------------------------------------------------------------------------
 
@@ -400,65 +210,8 @@ class Client:
         """What became of each delivery, newest first; ``state``: pending, delivered, failed."""
         return self.pages(f"/api/pim/webhooks/{webhook_id}/deliveries/", "deliveries", **wanted)
 
-    # --- how ----------------------------------------------------------------------------------------------------------
-
     def _job(self, method: str, job_id: str, action: str = "", **sent: Any) -> Import:
         return cast("Import", self.request(method, f"/api/pim/import/{job_id}/{action}", **sent))
-
-    @staticmethod
-    def _headers(
-        method: str, headers: Mapping[str, str] | None, idempotency_key: str | None, has_json: bool
-    ) -> dict[str, str]:
-        made = dict(headers or {})
-        if method == "POST":
-            made["Idempotency-Key"] = idempotency_key or str(uuid.uuid4())
-        if has_json:
-            made.setdefault("Content-Type", "application/json")
-        return made
-
-    def _retrying(self) -> Retrying:
-        return Retrying(
-            retry=retry_if_exception(_may_pass),
-            wait=_pause,
-            stop=stop_after_attempt(self._attempts),
-            reraise=True,
-        )
-
-    def _send(self, method: str, path: str, *, files: Any, **options: Any) -> httpx.Response:
-        # httpx reads a file from its start each time; what cannot be rewound can be sent once.
-        again = all(content.seekable() for _, content in (files or {}).values())
-        for attempt in self._retrying() if again else [_once()]:
-            with attempt:
-                try:
-                    answer = self._http.request(method, path, files=files, **options)
-                except httpx.TransportError as error:
-                    raise _unreachable(self._http, error) from error
-                _raise_problem(answer)
-                return answer
-        raise AssertionError("tenacity either returns or raises")
-
-    def _stream(self, method: str, path: str, target: BinaryIO, params: Mapping[str, Any] | None) -> int:
-        """Tries again only until the answer begins: what is half written is nobody's to repeat."""
-        for attempt in self._retrying():
-            with attempt, self._opened_stream(method, path, params) as answer:
-                return sum(target.write(piece) for piece in answer.iter_bytes(_CHUNK))
-        raise AssertionError("tenacity either returns or raises")
-
-    @contextmanager
-    def _opened_stream(self, method: str, path: str, params: Mapping[str, Any] | None) -> Iterator[httpx.Response]:
-        try:
-            with self._http.stream(method, path, params=_given(params)) as answer:
-                if answer.is_error:
-                    answer.read()
-                    _raise_problem(answer)
-                yield answer
-        except httpx.TransportError as error:
-            raise _unreachable(self._http, error, transient=False) from error
-
-
-@contextmanager
-def _once() -> Iterator[None]:
-    yield
 
 
 @contextmanager
@@ -470,59 +223,7 @@ def _opened(file: Path | str | BinaryIO) -> Iterator[tuple[BinaryIO, str]]:
         yield file, Path(str(getattr(file, "name", "") or "upload")).name
 
 
-def _given(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if values is None else {name: value for name, value in values.items() if value is not None}
-
-
 def _form(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
     return exact_json.dumps(value) if isinstance(value, dict) else value
-
-
-def _may_pass(error: BaseException) -> bool:
-    if isinstance(error, ApiProblem):
-        asks = (
-            error.http_status == 409 and error.retry_after is not None
-        )  # another writer, or the first try, is at work
-        return asks or error.http_status in _RETRY_STATUSES
-    return isinstance(error, ApiUnreachable) and error.transient
-
-
-_growing = wait_exponential(multiplier=0.5, max=_PATIENCE)
-
-
-def _pause(state: RetryCallState) -> float:
-    """As long as the API asks for, else longer each time."""
-    error = state.outcome.exception() if state.outcome else None
-    asked = error.retry_after if isinstance(error, ApiProblem) else None
-    return min(asked, _PATIENCE) if asked is not None else float(_growing(state))
-
-
-def _unreachable(http: httpx.Client, error: httpx.TransportError, *, transient: bool = True) -> ApiUnreachable:
-    made = ApiUnreachable(
-        f"{http.base_url} does not answer: {str(error) or type(error).__name__}.",
-        fix="Check the address and that the API runs (`curl URL/health/live`).",
-    )
-    made.transient = transient
-    return made
-
-
-def _raise_problem(answer: httpx.Response) -> None:
-    if not answer.is_error:
-        return
-    try:
-        body = answer.json()
-    except ValueError:
-        body = None
-    problem = body if isinstance(body, dict) else {}
-    seconds = answer.headers.get("retry-after", "")
-    raise ApiProblem(
-        str(problem.get("detail") or f"{answer.request.url} answered {answer.status_code} {answer.reason_phrase}."),
-        fix=str(problem.get("fix") or "Check that the address is the API's."),
-        code=str(problem.get("code") or "http_error"),
-        status=answer.status_code,
-        retry_after=float(seconds) if seconds.isdigit() else None,
-        problem=problem,
-        request_id=answer.headers.get("x-request-id"),
-    )

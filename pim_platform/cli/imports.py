@@ -20,7 +20,7 @@ from pim_platform.settings import Settings, get_settings
 
 if TYPE_CHECKING:
     from pim_platform.cli.remote import RemoteJob
-    from pim_platform.client import Upload
+    from pim_platform.client_answers import Upload
     from pim_platform.intake.landing import AbsentRows
     from pim_platform.intake.models import ImportJob
     from pim_platform.intake.workspace import Workspace

@@ -19,7 +19,8 @@ from pim_platform.settings import get_settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pim_platform.client import Client, Import
+    from pim_platform.client import Client
+    from pim_platform.client_answers import Import
 
 #: Commands that ``--api`` is for; all others are about the stack of this machine.
 COMMANDS = frozenset(("export", "import", "promote", "rework"))
