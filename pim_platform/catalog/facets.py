@@ -82,12 +82,17 @@ def facets(
     if wanted.q:
         among += f" AND ({wording_of(stores, relation, wanted.q, among, clause).condition(clause)})"
     known = [target for target in targets if is_loaded(target, relation.loaded)]
-    count, extents = _extents(stores, relation, known, among, clause)
+    scanned = [target for target in known if target.kind in (*_NUMBERS, "list")]
+    count, extents = _extents(stores, relation, scanned, among, clause)
     counted = _counted(stores, relation, known, extents, among, clause, top)
     found = []
     for target in targets:
-        missing, low, high = extents.get(target.name, (count, None, None))
         rows = counted.get(target.name, [])
+        if target in known and target not in scanned:
+            missing, low, high = sum(number for value, number in rows if value is None), None, None
+            rows = [row for row in rows if row[0] is not None]
+        else:
+            missing, low, high = extents.get(target.name, (count, None, None))
         if _kind(target) == "range":
             found.append(Facet(target.name, "range", missing, low=low, high=high, ranges=_ranges(rows, low, high)))
         else:
@@ -130,7 +135,7 @@ _Extents = dict[str, tuple[int, float | None, float | None]]
 def _extents(
     stores: Stores, relation: Relation, targets: Sequence[Target], among: str, clause: Clause
 ) -> tuple[int, _Extents]:
-    """How many products there are, and for each target how many lack it and its extremes."""
+    """How many products there are, and for each target of numbers or a list how many lack it and its extremes."""
     assert relation.loaded is not None
     columns = ["count()"]
     for target in targets:
@@ -157,13 +162,17 @@ def _counted(
     clause: Clause,
     top: int,
 ) -> dict[str, list[tuple[Any, int]]]:
-    """For each target its values (one more than ``top``) or the beginnings of its ranges, with their counts."""
+    """For each target its values (more than ``top``) or the beginnings of its ranges, with their counts.
+
+    Scalar values come with None, and how many products have no value. Aliases begin with an underscore, which no field
+    does: ClickHouse would take them for the fields of their names.
+    """
     assert relation.loaded is not None
     selects = []
     for number, target in enumerate(targets):
         value = value_of(target, relation.loaded)
-        low, high = extents[target.name][1:]
         if _kind(target) == "range":
+            low, high = extents[target.name][1:]
             if low is None or high is None:
                 continue
             begins = range_edges(low, high)[:-1]
@@ -172,20 +181,30 @@ def _counted(
                 selects.append(_in_ranges(number, value, edges, len(begins), among))
                 continue
             value = f"arrayJoin(arrayDistinct(arrayMap(x -> roundDown(x, {edges}), {value})))"
-            order = f"v LIMIT {_RANGES * 3}"
+            order = f"_v LIMIT {_RANGES * 3}"
+        elif target.kind == "list":
+            value = f"arrayJoin(arrayDistinct({value}))"
+            order = f"_n DESC, _v LIMIT {top + 1}"
         else:
-            order = f"n DESC, v LIMIT {top + 1}"
-            if target.kind == "list":
-                value = f"arrayJoin(arrayDistinct({value}))"
+            held = "ifNull(_v, '') != ''" if target.kind == "text" else "isNotNull(_v)"
+            selects.append(  # those without a value first: of texts there are two such groups, null and the empty one
+                f"SELECT {number} AS i, if(_held, toString(_v), NULL) AS v, _n AS n FROM (SELECT {value} AS _v, "
+                f"count() AS _n, {held} AS _held FROM {{rows}} WHERE {among} GROUP BY _v "
+                f"ORDER BY _held, _n DESC, _v LIMIT {top + 3})"
+            )
+            continue
         selects.append(
-            f"SELECT {number} AS i, toString(v) AS v, n FROM (SELECT {value} AS v, count() AS n FROM {{rows}} "
-            f"WHERE {among} AND {has_value(target, relation.loaded)} GROUP BY v ORDER BY {order})"
+            f"SELECT {number} AS i, toString(_v) AS v, _n AS n FROM (SELECT {value} AS _v, count() AS _n FROM {{rows}} "
+            f"WHERE {among} AND {has_value(target, relation.loaded)} GROUP BY _v ORDER BY {order})"
         )
     found: dict[str, list[tuple[Any, int]]] = {}
     rows = ask(stores, relation, " UNION ALL ".join(selects), clause) if selects else []
-    for number, text, count in sorted(rows, key=lambda row: (row[0], -row[2], row[1])):
+    for number, text, count in sorted(rows, key=lambda row: (row[0], -row[2], row[1] or "")):
         target = targets[number]
-        shown = float(text) if _kind(target) == "range" else text == "true" if target.kind == "boolean" else text
+        if text is None:
+            shown = None
+        else:
+            shown = float(text) if _kind(target) == "range" else text == "true" if target.kind == "boolean" else text
         found.setdefault(target.name, []).append((shown, int(count)))
     return found
 
@@ -197,10 +216,10 @@ def _in_ranges(number: int, value: str, edges: str, count: int, among: str) -> s
     edge costs less than half of what grouping by numbers does.
     """
     no_less = ", ".join(f"countIf({value} >= {edges}[{edge}])" for edge in range(1, count + 1))
-    held = "arrayMap((a, b) -> toUInt64(a - b), no_less, arrayPushBack(arrayPopFront(no_less), 0))"
+    held = "arrayMap((a, b) -> toUInt64(a - b), _no_less, arrayPushBack(arrayPopFront(_no_less), 0))"
     return (
         f"SELECT {number} AS i, toString(found.1) AS v, found.2 AS n FROM (SELECT arrayJoin(arrayZip({edges}, {held})) "
-        f"AS found FROM (SELECT [{no_less}] AS no_less FROM {{rows}} WHERE {among}))"
+        f"AS found FROM (SELECT [{no_less}] AS _no_less FROM {{rows}} WHERE {among}))"
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pim_platform.catalog.facets import facets
 from pim_platform.catalog.filters import Filter
 from pim_platform.catalog.matching import matching
 from pim_platform.catalog.relation import relation_of
@@ -106,6 +107,46 @@ def test_pages_of_a_search_go_on_at_the_step_that_found_something(workspace: Wor
     second = ask(workspace, tenant, "tentt", limit=2, cursor=first.next_cursor)
     assert first.keys + second.keys == ["tent-1", "tent-2", "lamp-1"]
     assert (second.count, second.next_cursor) == (3, None)
+
+
+@pytest.mark.parametrize("q", ["tent", "ten", "red", "red tent", "oko", "mattres", "lamp mattress"])
+@pytest.mark.parametrize("sort", [None, "sku", "-price"])
+def test_a_short_page_counts_what_a_long_one_does(
+    workspace: Workspace, tenant: TenantInfo, q: str, sort: str | None
+) -> None:
+    long, short = ask(workspace, tenant, q, sort=sort), ask(workspace, tenant, q, sort=sort, limit=1)
+    assert (short.keys, short.count) == (long.keys[:1], len(long.keys))
+
+
+def test_fields_may_be_called_as_anything_a_query_calls_its_own(workspace: Workspace) -> None:
+    tenant = stocked(
+        workspace,
+        [
+            {"sku": "A", "name": "Red tent", "v": "one", "n": 7, "parts": "two", "price": 1},
+            {"sku": "B", "name": "Tent", "v": "other", "n": 8, "parts": "two", "price": 2},
+            {"sku": "C", "name": "Tent", "v": "one", "n": 8, "parts": "two", "price": 3},
+        ],
+    )
+    filters = [("filter[v]", "one"), ("filter[n][gte]", "8"), ("filter[parts]", "two")]
+    assert ask(workspace, tenant, "", *filters, sort="-price").keys == ["c"]
+    assert ask(workspace, tenant, "tent", *filters).keys == ["c"]
+    assert ask(workspace, tenant, "", sort="-n").keys == ["b", "c", "a"]
+    names = ["v", "n", "parts", "price"]
+    found = facets(workspace, tenant.id, lambda schema: Filter.from_query(filters, schema, q=""), names)
+    assert [facet.values for facet in found.facets] == [[("one", 1)], [], [("two", 1)], []]
+    assert [[part.count for part in facet.ranges] for facet in found.facets] == [[], [1], [], [1]]
+
+
+def test_facets_tell_values_ranges_and_what_has_none(workspace: Workspace, tenant: TenantInfo) -> None:
+    names = ["colour", "price", "tags", "waterproof"]
+    found = facets(workspace, tenant.id, lambda schema: Filter.from_query([], schema, q=""), names, top=1)
+    colour, price, tags, waterproof = found.facets
+    assert (found.count, [facet.missing for facet in found.facets]) == (6, [3, 2, 5, 5])
+    assert (colour.values, colour.more) == ([("Blue", 1)], True)
+    assert (tags.values, tags.more) == ([("camping", 1)], True)
+    assert (waterproof.values, waterproof.more) == ([(True, 1)], False)
+    assert (price.low, price.high, sum(part.count for part in price.ranges)) == (2, 30, 4)
+    assert {part.low: part.count for part in price.ranges if part.count} == {0: 1, 10: 2, 25: 1}
 
 
 def test_a_cursor_of_another_question_is_refused(workspace: Workspace, tenant: TenantInfo) -> None:
