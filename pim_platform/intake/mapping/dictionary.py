@@ -56,28 +56,8 @@ def dictionary() -> Dictionary:
     Raises ValueError for a target or type that does not exist: a typing error in a data file.
     """
     found = Dictionary()
-    core = _read("core")
-    for target, languages in core.items():
-        if target == "active":
-            found.active.update(variant for names in languages.values() for variant in _variants(_split(names)))
-        elif target not in CANONICAL_TARGETS:
-            raise ValueError(f"core.ini: unknown target {target!r}")
-        else:
-            for language, names in languages.items():
-                if language != "weak":
-                    for position, name in enumerate(_split(names)):
-                        for variant in _variants([name]):
-                            found.targets.setdefault(variant, (target, position))
-    for target, languages in core.items():
-        for variant in _variants(_split(languages.get("weak", ""))):
-            found.weak.setdefault(variant, target)
-            found.doubtful[variant] = (*found.doubtful.get(variant, ()), target)
-    for attribute, entry in _read("attributes").items():
-        kind = entry["type"]
-        if kind not in FIELD_TYPES and kind != _ANY:
-            raise ValueError(f"attributes.ini: unknown type {kind!r} of {attribute}")
-        for variant in _variants(_split(entry["names"])):
-            found.attributes.setdefault(variant, (attribute, None if kind == _ANY else cast("FieldType", kind)))
+    _add_core(found)
+    _add_attributes(found)
     for component, entry in _read("components").items():
         for variant in _variants(_split(entry["names"])):
             found.components.setdefault(variant, component)
@@ -86,21 +66,50 @@ def dictionary() -> Dictionary:
             found.ignored.setdefault(variant, entry["why"])
     for names in _read("onix")["short tags"].values():
         found.short_tags.update((tag, key_of(name)) for tag, name in map(str.split, _split(names)))
-    for section, entry in _read("words").items():
-        if section == "entities":
-            for target, names in entry.items():
-                if target != "why":
-                    for variant in _variants(_split(names)):
-                        found.entities.setdefault(variant, target)
-        else:
-            for group, names in entry.items():
-                if group != "why":
-                    name = section if group == "words" else f"{section} {group}"
-                    found.words[name] = frozenset(_variants(_split(names)))
+    _add_words(found)
     for name in found.targets:
         if len(name) >= 6:
             found.by_length.setdefault(len(name), []).append(name)
     return found
+
+
+def _add_core(found: Dictionary) -> None:
+    core = _read("core")
+    for target, languages in core.items():
+        if target == "active":
+            found.active.update(variant for names in languages.values() for variant in _variants(_split(names)))
+            continue
+        if target not in CANONICAL_TARGETS:
+            raise ValueError(f"core.ini: unknown target {target!r}")
+        for names in (names for language, names in languages.items() if language != "weak"):
+            for position, name in enumerate(_split(names)):
+                for variant in _variants([name]):
+                    found.targets.setdefault(variant, (target, position))
+    for target, languages in core.items():
+        for variant in _variants(_split(languages.get("weak", ""))):
+            found.weak.setdefault(variant, target)
+            found.doubtful[variant] = (*found.doubtful.get(variant, ()), target)
+
+
+def _add_attributes(found: Dictionary) -> None:
+    for attribute, entry in _read("attributes").items():
+        kind = entry["type"]
+        if kind not in FIELD_TYPES and kind != _ANY:
+            raise ValueError(f"attributes.ini: unknown type {kind!r} of {attribute}")
+        for variant in _variants(_split(entry["names"])):
+            found.attributes.setdefault(variant, (attribute, None if kind == _ANY else cast("FieldType", kind)))
+
+
+def _add_words(found: Dictionary) -> None:
+    for section, entry in _read("words").items():
+        groups = {group: _variants(_split(names)) for group, names in entry.items() if group != "why"}
+        if section == "entities":
+            for target, names in groups.items():
+                for name in names:
+                    found.entities.setdefault(name, target)
+            continue
+        for group, names in groups.items():
+            found.words[section if group == "words" else f"{section} {group}"] = frozenset(names)
 
 
 def _read(name: str) -> dict[str, dict[str, str]]:
