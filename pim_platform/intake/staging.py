@@ -25,7 +25,7 @@ from pim_platform.intake.dialect import Dialect
 from pim_platform.intake.folding.file import Folding, open_folding
 from pim_platform.intake.folding.part import Part
 from pim_platform.intake.mapping.models import Mapping, validate
-from pim_platform.intake.parquet import BATCH_FILE_ROWS, StagedWriter
+from pim_platform.intake.parquet import StagedWriter
 from pim_platform.intake.plan import compile_plan
 from pim_platform.intake.readers.opening import Batch, OpenFile
 from pim_platform.intake.records import frame_of_records
@@ -37,8 +37,6 @@ T = TypeVar("T")
 
 #: Rejects kept in the result itself, for messages and metadata.
 SAMPLE_REJECTS = 10
-#: Rows per staged file.
-FILE_ROWS = BATCH_FILE_ROWS
 
 
 @dataclass(frozen=True)
