@@ -29,6 +29,17 @@ def sku_key_expr(column: pl.Expr) -> pl.Expr:
     return pl.when(key != "").then(key)
 
 
+def sku_keys(skus: pl.Series) -> pl.Series:
+    """The keys of a column of SKUs, as :func:`sku_key_expr` gives them."""
+    import polars as pl
+
+    if skus.str.len_bytes().sum() != skus.str.len_chars().sum():
+        return skus.to_frame("sku").select(sku_key_expr(pl.col("sku"))).to_series()
+    keys = skus.str.strip_chars().str.to_lowercase()  # composing ASCII changes nothing, and is most of the work
+    blank = (keys == "").fill_null(False)
+    return keys.set(blank, None) if blank.any() else keys
+
+
 @dataclass(frozen=True)
 class IdSeries:
     """A run of UUIDv7: ``head`` followed by 12 hex digits of ``start`` + n (see :func:`id_series`)."""

@@ -8,7 +8,7 @@ so what is unchanged here is unchanged at the commit.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -49,8 +49,7 @@ def find_unchanged(
     )
     doubled = _doubled(staged)
     with connection.cursor() as cursor, cursor.copy("COPY incoming_keys FROM STDIN (FORMAT csv)") as writer:
-        for path in staged:
-            frame = _read(path, _KEYS)
+        for frame in _frames(staged, _KEYS):
             if doubled.len():
                 frame = frame.filter(~pl.col("sku_key").hash().is_in(doubled.implode()))
             buffer = io.BytesIO()
@@ -76,14 +75,20 @@ def find_unchanged(
 
 def _doubled(staged: Sequence[Path]) -> pl.Series:
     """Hashes of the keys that stand twice; of a key that stands once only where two keys share a hash."""
-    hashes = pl.concat([_read(path, ["sku_key"])["sku_key"].hash() for path in staged])
-    return hashes.filter(hashes.is_duplicated()).unique()
+    pieces = [frame["sku_key"].hash().to_numpy() for frame in _frames(staged, ["sku_key"])]
+    hashes = np.concatenate(pieces) if pieces else np.empty(0, dtype=np.uint64)
+    hashes.sort()  # in place: a hash table of them would be several times as large
+    return pl.Series(hashes[1:][hashes[1:] == hashes[:-1]], dtype=pl.UInt64).unique()
 
 
-def _read(path: Path, columns: list[str]) -> pl.DataFrame:
-    frame = pl.from_arrow(pq.read_table(path, columns=columns))
-    assert isinstance(frame, pl.DataFrame)
-    return frame.select(columns)
+def _frames(staged: Sequence[Path], columns: list[str]) -> Iterator[pl.DataFrame]:
+    """These columns by row group, which is a batch of staging, so that no file of them is held whole."""
+    for path in staged:
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                frame = pl.from_arrow(file.read_row_group(group, columns=columns))
+                assert isinstance(frame, pl.DataFrame)
+                yield frame.select(columns)
 
 
 def without(frame: pl.DataFrame, unchanged: Rows) -> pl.DataFrame:

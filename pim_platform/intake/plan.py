@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import polars as pl
 import polars_hash as plh
 
-from pim_platform.catalog.identity import sku_key_expr
+from pim_platform.catalog.identity import sku_keys
 from pim_platform.catalog.schema import FieldType, ProductSchema, SchemaField
 from pim_platform.catalog.staged import FIELD_PREFIX, RAW_PREFIX
 from pim_platform.intake.dialect import Dialect
@@ -140,7 +140,7 @@ class Plan:
     def _finished(self, parsed_frame: pl.DataFrame) -> pl.DataFrame:
         """The parsed batch with the fields' values, the SKU's key and the row's hash."""
         combined = parsed_frame.with_columns([_combined(output) for output in self.outputs])
-        keyed = combined.with_columns(sku_key_expr(pl.col("sku")).alias("sku_key"), self._hash())
+        keyed = combined.with_columns(sku_keys(combined["sku"]).alias("sku_key"), self._hash())
         return keyed.drop(pl.selectors.starts_with("v.", "t."))
 
     def _mended(self, texts: pl.DataFrame, repairs: Counter[str]) -> pl.DataFrame:
