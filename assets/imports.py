@@ -20,7 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from assets.partitions import TENANTS
 from pim_platform.catalog.checksum import Agreement, publish_and_compare
 from pim_platform.catalog.typed_relations import refresh_typed_relations, typed_rows
-from pim_platform.errors import EnginesDisagree
+from pim_platform.errors import Conflict, EnginesDisagree
+from pim_platform.intake.cancelling import cancel_job
 from pim_platform.intake.jobs import get_job
 from pim_platform.intake.lease import Lease, claim
 from pim_platform.intake.manifests import read_manifest
@@ -28,6 +29,7 @@ from pim_platform.intake.models import ImportJob
 from pim_platform.intake.running import attempt, finish_job, merge_job, publish_job, stage_job
 from pim_platform.intake.workspace import Workspace
 from pim_platform.storage.postgres import tenant_session
+from pim_platform.tenancy.audit import Actor
 from pim_platform.tenancy.tenants import TenantInfo, find_tenant
 from resources import ImportRunResource, WorkspaceResource
 
@@ -220,6 +222,14 @@ def _attempt(
         thread.start()
         try:
             yield job, lease
+        except dg.DagsterExecutionInterruptedError:
+            run = context.instance.get_run_by_id(context.run_id)
+            # A stack that stops interrupts its runs, and the next start takes the import up; who ends the run in
+            # Dagster's pages wants the import to end.
+            if run is not None and run.status in (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED):
+                with suppress(Conflict):  # merged already: what is committed is published by the next run
+                    cancel_job(workspace, tenant.id, job_id, Actor("dagster"))
+            raise
         finally:
             stop.set()
             thread.join()

@@ -69,7 +69,8 @@ def attempt(workspace: Workspace, tenant_id: UUID, job_id: UUID) -> Iterator[tup
     """The attempt that :func:`pim_platform.intake.lease.claim` began, with its lease kept while the block runs.
 
     A terminal error in the block fails the job with its reason; a transient one gives the lease up, so that the
-    next attempt may begin soon; a lost lease changes nothing, because the job is another's by then.
+    next attempt may begin soon, and so does an interruption (Ctrl-C, a stack that stops), unless the job was to be
+    cancelled; a lost lease changes nothing, because the job is another's by then.
     """
     with tenant_session(workspace.app, tenant_id) as session:
         job = get_job(session, job_id)
@@ -88,14 +89,21 @@ def attempt(workspace: Workspace, tenant_id: UUID, job_id: UUID) -> Iterator[tup
 
 
 def _settle(workspace: Workspace, job: ImportJob, error: BaseException) -> None:
-    known = isinstance(error, PimError)
+    # Nothing is wrong with the import where what ends its run is no error: Ctrl-C, the end of the process, Dagster's
+    # word to its runs that they are to stop.
+    interrupted = not isinstance(error, Exception)
     with tenant_session(workspace.app, job.tenant_id) as session:
         row = get_job(session, job.id, lock=True)
         if row.attempt != job.attempt or row.state not in ("staging", "importing"):
             return
-        row.reason_code = error.code if isinstance(error, PimError) else "internal"
-        row.reason = str(error) if known else f"{type(error).__name__}: {error}"
-        if (isinstance(error, PimError) and error.transient) or isinstance(error, KeyboardInterrupt | SystemExit):
+        if interrupted and row.cancel_requested:
+            error, interrupted = JobCancelled(f"Import {job.id} was cancelled."), False
+        if isinstance(error, PimError):
+            row.reason_code, row.reason = error.code, str(error)
+        else:
+            row.reason_code = "interrupted" if interrupted else "internal"
+            row.reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+        if interrupted or (isinstance(error, PimError) and error.transient):
             row.lease_owner, row.lease_at = None, datetime.fromtimestamp(0, UTC)  # older than any limit
         else:
             row.rest("cancelled" if isinstance(error, JobCancelled) else "failed")

@@ -1,4 +1,4 @@
-"""``kill -9`` of every process of the stack, and of the supervisor, while an import is at a named point.
+"""``kill -9`` of every process of the stack, and of the supervisor, and Ctrl-C, while an import is at a named point.
 
 The import is held at the point by a lock that the test takes: the tenant's catalogue inside the merge, the
 publisher between merge and publish; staging is slow enough by itself. Then the part dies, the lock goes, and the
@@ -7,6 +7,7 @@ import has to come to the same end.
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ from tests.support.stacks import Stack, running, throwaway_settings, wait_for
 pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
 
 UP = "from pim_platform.cli import cli; cli(['up'])"
-PARTS = ("postgres", "clickhouse", "code-server", "api", "ui", "dagster", "daemon", "supervisor")
+PARTS = ("postgres", "clickhouse", "code-server", "api", "ui", "dagster", "daemon", "supervisor", "orderly stop")
 POINTS = ("staging", "merge", "publish")
 ROWS = {"staging": 150_000, "merge": 3_000, "publish": 3_000}
 #: A dead run is noticed by its lease; a short one keeps the suite short.
@@ -96,6 +97,12 @@ def is_at(job: ImportJob | None, point: str) -> bool:
 
 def kill(stacks: list[Stack], part: str) -> None:
     stack = stacks[0]
+    if part == "orderly stop":
+        stack.process.send_signal(signal.SIGINT)
+        stack.process.wait(timeout=120)
+        stacks[0] = Stack(stack.settings, UP)
+        stacks[0].wait_ready()
+        return
     pid = stack.process.pid if part == "supervisor" else stack.pid(part)
     psutil.Process(pid).kill()
     if part == "supervisor":

@@ -29,6 +29,16 @@ query($path: [String!]!, $name: String!) {
   }
 }
 """
+_RUNS = """
+query($tag: String!, $value: String!) {
+  runsOrError(filter: {tags: [{key: $tag, value: $value}]}) { ... on Runs { results { runId status } } }
+}
+"""
+_TERMINATE = """
+mutation($run: String!) {
+  terminateRun(runId: $run) { __typename ... on PythonError { message } ... on TerminateRunFailure { message } }
+}
+"""
 
 
 def _ask(url: str, query: str, variables: dict[str, Any]) -> dict[str, Any]:
@@ -56,3 +66,15 @@ def check_results(url: str, path: list[str], name: str, partition: str) -> list[
         for one in found
         if one["evaluation"] is not None and one["evaluation"].get("partition") == partition
     ]
+
+
+def runs_with(url: str, tag: str, value: str) -> dict[str, str]:
+    """The status of every run that carries the tag, by run id."""
+    found = _ask(url, _RUNS, {"tag": tag, "value": value})["runsOrError"]["results"]
+    return {run["runId"]: run["status"] for run in found}
+
+
+def terminate(url: str, run_id: str) -> None:
+    """Press a run's "Terminate", without force."""
+    answer = _ask(url, _TERMINATE, {"run": run_id})["terminateRun"]
+    assert answer["__typename"] == "TerminateRunSuccess", answer

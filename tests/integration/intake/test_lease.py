@@ -350,6 +350,49 @@ def test_a_transient_error_gives_the_lease_up_so_that_the_next_attempt_may_begin
     assert (done.state, done.reason_code, done.reason, done.staged_attempt) == ("done", None, None, 2)
 
 
+class Interruption(BaseException):
+    """What Dagster raises in a run that is to stop is no Exception either."""
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit, Interruption])
+def test_an_interrupted_run_is_taken_up_and_not_failed(
+    workspace: Workspace, make_tenant: MakeTenant, interruption: type[BaseException]
+) -> None:
+    tenant = make_tenant()
+    job_id = confirmed_job(workspace, tenant.id)
+    claim(workspace, tenant.id, job_id)
+
+    with pytest.raises(interruption), attempt(workspace, tenant.id, job_id):
+        raise interruption
+
+    after = job_of(workspace, tenant.id, job_id)
+    assert (after.state, after.lease_owner, after.reason_code) == ("staging", None, "interrupted")
+    assert after.reason == interruption.__name__
+    assert job_id in due(workspace)
+    done = run_claimed(workspace, claim(workspace, tenant.id, job_id))
+    assert (done.state, done.attempt, done.reason_code, done.reason) == ("done", 2, None, None)
+
+
+def test_an_interrupted_run_of_a_job_that_was_to_be_cancelled_cancels_it(
+    workspace: Workspace, make_tenant: MakeTenant
+) -> None:
+    tenant = make_tenant()
+    job_id = confirmed_job(workspace, tenant.id)
+    claim(workspace, tenant.id, job_id)
+
+    def stopped() -> None:
+        with attempt(workspace, tenant.id, job_id):
+            cancel_job(workspace, tenant.id, job_id, ACTOR)
+            raise Interruption
+
+    with pytest.raises(Interruption):
+        stopped()
+
+    after = job_of(workspace, tenant.id, job_id)
+    assert (after.state, after.reason_code) == ("cancelled", "cancelled")
+    assert job_id not in due(workspace)
+
+
 def test_an_unknown_error_fails_the_job_with_its_words(workspace: Workspace, make_tenant: MakeTenant) -> None:
     tenant = make_tenant()
     job_id = confirmed_job(workspace, tenant.id)

@@ -10,19 +10,22 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from standardwebhooks.webhooks import Webhook
 
+from pim_platform.catalog.deleting import Selection, count_products
+from pim_platform.catalog.lock import lock_catalogue
 from pim_platform.intake.jobs import FINAL, list_jobs
 from pim_platform.intake.models import ImportJob
 from pim_platform.intake.workspace import Workspace
-from pim_platform.storage.endpoints import Ports
+from pim_platform.storage.endpoints import Endpoints, Ports
 from pim_platform.storage.postgres import tenant_session
 from pim_platform.syndication.subscriptions import create_webhook
 from pim_platform.tenancy.audit import Actor
 from pim_platform.tenancy.tenants import ConfirmPolicy, TenantInfo, create_tenant
 from tests.support.compare import assert_engines_hold
-from tests.support.dagster_ui import check_results, materialisations
+from tests.support.dagster_ui import check_results, materialisations, runs_with, terminate
 from tests.support.receivers import receiver
 from tests.support.stacks import Stack, environment, wait_for
 
@@ -174,3 +177,26 @@ def test_who_subscribed_is_told_of_a_dropped_file(stack: Stack, stores: Workspac
     event = Webhook(secret).verify(told.body, told.headers)
     assert event["data"]["job_id"] == str(jobs(stores, tenant)[0].id)
     assert event["data"]["ledger"]["created"] == 3
+
+
+def test_who_terminates_a_run_in_dagster_cancels_its_import(stack: Stack, stores: Workspace) -> None:
+    tenant = tenant_of(stores, "all_sure")
+    url = f"http://127.0.0.1:{Ports.of(stack.settings.port).dagster}"
+    with psycopg.connect(Endpoints.of(stores.settings).admin_url) as writer:
+        lock_catalogue(writer, tenant.id, wait_seconds=None)
+        drop(stores, tenant, FILE)
+        wait_for(
+            lambda: (
+                [(job.progress or {}).get("stage") for job in jobs(stores, tenant)] == ["waiting for the catalogue"]
+            ),
+            "the import to wait for the catalogue",
+        )
+        (job,) = jobs(stores, tenant)
+        (run_id,) = runs_with(url, "pim/job", str(job.id))
+
+        terminate(url, run_id)
+
+        wait_for(lambda: jobs(stores, tenant)[0].state == "cancelled", "the import to be cancelled")
+    wait_for(lambda: runs_with(url, "pim/job", str(job.id)) == {run_id: "CANCELED"}, "the run to end")
+    with tenant_session(stores.app, tenant.id) as session:
+        assert count_products(session, Selection(everything=True)) == 0
