@@ -480,6 +480,7 @@ def test_who_leaves_is_noticed(api: Api, app: FastAPI) -> None:
         wait_for(lambda: watched() == 0, "the WebSocket's listener to be gone")
         with httpx.stream("GET", f"{base}/api/pim/import/{job_id}/events/", headers=_bearer(api)) as stream:
             assert stream.status_code == 200, stream.read()
-            next(stream.iter_text())
+            chunks = stream.iter_text()  # a discarded iterator closes the connection
+            next(chunks)
             wait_for(lambda: watched() == 1, "the listener to be there")
         wait_for(lambda: watched() == 0, "the stream's listener to be gone")
