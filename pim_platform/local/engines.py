@@ -69,7 +69,7 @@ def holding(settings: Settings, home: Home, *, fresh: bool = False) -> Iterator[
         try:
             for name, engine in parts.items():
                 if engine.process() is None:
-                    _await_free(engine.port, name, home)
+                    await_free(engine.port, name, home)
             _together(parts, "start")
         except BaseException:
             _leave(home, share, parts)
@@ -98,8 +98,8 @@ def _together(parts: dict[str, Engine], action: str) -> None:
         future.result()
 
 
-def _await_free(port: int, part: str, home: Home) -> None:
-    """:func:`require_free`, with patience where this home's own server has just ended.
+def await_free(port: int, part: str, home: Home, *, host: str = LOOPBACK) -> None:
+    """:func:`require_free`, with patience where a server of this home has just ended.
 
     After a ``kill -9`` the process counts as gone while its last threads still hold the port.
     """
@@ -107,7 +107,7 @@ def _await_free(port: int, part: str, home: Home) -> None:
     deadline = time.monotonic() + (_LETTING_GO_SECONDS if state and state.port == port else 0.0)
     while True:
         try:
-            return require_free(port, part)
+            return require_free(port, part, host=host)
         except Misconfigured:
             if time.monotonic() > deadline:
                 raise

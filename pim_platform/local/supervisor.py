@@ -20,7 +20,7 @@ from pim_platform.errors import Misconfigured, PimError
 from pim_platform.local import processes
 from pim_platform.local.backoff import Backoff
 from pim_platform.local.dagster_home import storage_exists
-from pim_platform.local.engines import Engine, holding, require_free
+from pim_platform.local.engines import Engine, await_free, holding
 from pim_platform.local.home import Home, PartState
 from pim_platform.local.output import Output
 from pim_platform.local.parts import Part, child_environment, require_modules, stack
@@ -86,7 +86,7 @@ class _Supervisor:
                 require_modules([child.part for child in self.children])
                 for child in self.children:
                     if child.part.port:
-                        require_free(child.part.port, child.part.name, host=child.part.host)
+                        await_free(child.part.port, child.part.name, self.home, host=child.part.host)
                 for name in _ENGINES:
                     self.output.follow(name, self.home.log(name))
                 self.output.say(f"starting the engines of {self.home.root}")

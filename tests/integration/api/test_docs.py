@@ -45,7 +45,7 @@ PRODUCTS = (
 #: the hosts of the examples are nobody's.
 EXCUSED = {
     "host_not_allowed", "address_refused", "remote_unavailable", "already_confirmed", "not_done", "source_exists",
-    "sku_exists", "wrong_login",
+    "sku_exists", "wrong_login", "too_many_guesses",
 }  # fmt: skip
 #: Each block is about a job, a product and a version of it; the function tells what became of every request.
 PRELUDE = """

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import threading
 from pathlib import Path
 
 import httpx
@@ -17,7 +18,7 @@ from pim_platform.cli.stack import doctor, status
 from pim_platform.errors import Misconfigured
 from pim_platform.local import processes
 from pim_platform.local.backoff import Backoff
-from pim_platform.local.engines import require_free
+from pim_platform.local.engines import await_free, require_free
 from pim_platform.local.home import Home, PartState
 from pim_platform.local.output import Output
 from pim_platform.local.parts import environment
@@ -115,6 +116,19 @@ def test_a_taken_port_is_one_line_that_names_the_fix(settings: Settings) -> None
     assert processes.marked(settings.home_path) == []
     with socket.create_server(("127.0.0.1", settings.port)), pytest.raises(Misconfigured, match="is taken"):
         require_free(settings.port, "api")
+
+
+def test_a_killed_part_may_hold_its_port_a_moment_longer(settings: Settings) -> None:
+    home, port = Home(settings.home_path), settings.port
+    last_thread = socket.create_server(("127.0.0.1", port))
+    with pytest.raises(Misconfigured, match="is taken"):
+        await_free(port, "code-server", home)  # nobody of this home ever had it
+    home.remember("code-server", PartState(1, 0.0, port))
+    threading.Timer(0.5, last_thread.close).start()
+    await_free(port, "code-server", home)
+    home.forget("code-server")
+    with socket.create_server(("127.0.0.1", port)):
+        pass
 
 
 def test_status_and_doctor_tell_what_is_there(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
