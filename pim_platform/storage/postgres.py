@@ -111,10 +111,9 @@ def _session(engine: Engine, tenant_id: UUID | None) -> Iterator[Session]:
     with Session(engine, expire_on_commit=False, info=info) as session, _lost_connections(engine), session.begin():
         try:
             yield session
-        except Exception:
-            raise
-        except BaseException:
-            _abandon(session)
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                _abandon(session)
             raise
 
 

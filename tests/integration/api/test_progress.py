@@ -308,11 +308,14 @@ def test_a_ticket_is_worth_what_its_credential_is_worth_now(two: tuple[Api, Api,
 def end_key(api: Api) -> None:
     """Revoke the key that ``api`` calls with."""
     with tenant_session(api.workspace.app, api.tenant.id) as session:
-        done = session.execute(
-            text("UPDATE pim.api_keys SET revoked_at = clock_timestamp() WHERE tenant_id = :t AND key_hash = :hash"),
+        revoked = session.scalars(
+            text(
+                "UPDATE pim.api_keys SET revoked_at = clock_timestamp() WHERE tenant_id = :t AND key_hash = :hash "
+                "RETURNING id"
+            ),
             {"t": api.tenant.id, "hash": hash_key(api.key)},
-        )
-        assert done.rowcount == 1  # type: ignore[attr-defined]
+        ).all()
+        assert len(revoked) == 1
 
 
 @pytest.fixture
