@@ -144,6 +144,7 @@ def test_log_lines_carry_what_is_asked_for_and_the_id_of_the_audit_trail(
     body = {"products": [{"sku": "S-1", "name": "Tent"}]}
     answer = call(served.url, "/api/pim/products/bulk/", secret, "POST", json=body, headers={"X-Request-ID": number})
     assert answer.status_code == 200, answer.text
+    wait_for(lambda: served.requests(number), "the line, which is written once the answer is out")
     (line,) = served.requests(number)
     assert (line["method"], line["route"], line["status"]) == ("POST", "/api/pim/products/bulk/", 200)
     assert line["tenant_id"] == str(tenant.id)
